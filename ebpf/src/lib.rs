@@ -1,0 +1,2 @@
+#![no_std]
+//! What the kernel programs and the agent share.

@@ -1,0 +1,2 @@
+//! Every task a developer or CI runs.
+fn main() {}
