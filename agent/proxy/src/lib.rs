@@ -1,1 +1,6 @@
-//! proxy.
+//! What happens to one connection: accept, peek, then intercept, tunnel or refuse; and, when intercepted, HTTP exchange by
+//! exchange.
+
+#![forbid(unsafe_code)]
+
+pub mod drain;
