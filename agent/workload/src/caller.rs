@@ -1,0 +1,32 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The process at the client end of a connection, as it was when it connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// File name of the executable, or the thread name that the kernel recorded (`comm`, at most 15
+    /// bytes) when the process has gone. For scripts it is the interpreter: `python3.13`, `node`.
+    /// Control characters are replaced, because programs choose their own names.
+    pub program: Arc<str>,
+    /// Path of the executable as its own mount namespace sees it; `None` when the process has gone.
+    pub executable: Option<PathBuf>,
+    /// Login name, or the number where there is none or where the process lives in a container,
+    /// whose user table is not the host's.
+    pub user: Arc<str>,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// Process id (thread group) in the initial PID namespace.
+    pub pid: u32,
+    /// Path in the cgroup v2 hierarchy, such as `/system.slice/app.service`; `None` where it cannot
+    /// be told for certain.
+    pub cgroup: Option<Arc<str>>,
+}
+
+/// Makes text that a program chose fit for one line of a log or a metric's label.
+pub(crate) fn printable(text: &str) -> Arc<str> {
+    if text.chars().any(char::is_control) {
+        text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect::<String>().into()
+    } else {
+        text.into()
+    }
+}
