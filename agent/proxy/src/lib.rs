@@ -4,3 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod drain;
+pub mod fate;
+pub mod refusals;
+pub mod tunnel;
