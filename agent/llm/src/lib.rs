@@ -1,1 +1,23 @@
-//! llm.
+//! What the agent knows about LLM providers: who they are, what a request asks, what an answer consumed and what it cost.
+//!
+//! Pure: bytes in, facts out, no input or output of its own. Bodies are watched as they pass and never held; prompts and
+//! answers do not outlive the call that brought them.
+#![forbid(unsafe_code)]
+
+mod call;
+mod catalogue;
+mod failure;
+mod price;
+mod refusal;
+mod request;
+mod response;
+mod usage;
+
+pub use call::{Api, Call, Operation, identify};
+pub use catalogue::{Catalogue, Dialect, Provider};
+pub use failure::ErrorKind;
+pub use price::price;
+pub use refusal::{RefusalBody, refusal};
+pub use request::{RequestFacts, RequestMeter};
+pub use response::{ResponseFacts, ResponseMeter, Unmetered};
+pub use usage::{ServiceTier, Usage, UsageSource};
