@@ -1,1 +1,214 @@
-//! world.
+//! An internet in a box, on one machine: a client host and an internet with a name server and stand-in LLM providers,
+//! joined by a wire. Real packets, real TLS, real cgroups; a test's own, in parallel with others, and gone with it.
+//!
+//! ```text
+//!   client host  198.51.100.2 ───── veth ───── 198.51.100.1  internet
+//!     cgroups: client, agent                     203.0.113.53  name server     203.0.113.10-12  LLM providers
+//!     own resolv.conf, hosts, trust store        2001:db8::53                  203.0.113.80     another site
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod dns;
+mod host;
+mod http;
+mod keeper;
+mod link;
+mod namespace;
+mod program;
+mod running;
+mod trace;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use nix::sched::CloneFlags;
+
+use host::Host;
+use keeper::Site;
+
+pub use agent::Agent;
+pub use dns::Dns;
+pub use link::{ANTHROPIC, CLIENT, GATEWAY, GOOGLE, NAME_SERVER, OPENAI, OTHER, Pair};
+pub use namespace::Namespace;
+pub use nix::sys::signal::Signal;
+pub use program::Program;
+pub use running::{Output, Running};
+pub use trace::Trace;
+
+/// A client host and an internet. Everything in it, processes included, is gone when it and the programs and agents
+/// started in it are dropped, and also when the test's process is killed.
+///
+/// Its functions block, so that a plain `#[test]` reads from top to bottom; the internet runs on its own threads.
+pub struct World {
+    inner: Arc<Inner>,
+}
+
+/// Fields are dropped in this order: processes first, then the places that they ran in.
+struct Inner {
+    site: Site,
+    host: Host,
+    dns: Dns,
+    client: Namespace,
+    internet: Namespace,
+}
+
+impl World {
+    /// Makes a world. Needs root, cgroup v2, iproute2 and ca-certificates; an error says which is missing.
+    pub fn new() -> Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            bail!(
+                "a test world needs root, for its network namespaces and cgroups; run `cargo xtask test`, which uses sudo"
+            );
+        }
+        let site = Site::new()?;
+        let client = Namespace::new("client", CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
+        let internet = Namespace::new("internet", CloneFlags::CLONE_NEWNET)?;
+        link::join(&client, &internet, &site.interface)?;
+        let host = Host::new(&site.directory, &client, "")?;
+        let dns = Dns::default();
+        let served = dns.clone();
+        internet.run(move || dns::serve(served, NAME_SERVER.both()))?;
+        for (name, pair) in [
+            ("api.openai.com", OPENAI),
+            ("api.anthropic.com", ANTHROPIC),
+            ("generativelanguage.googleapis.com", GOOGLE),
+            ("other-site.example", OPENAI),
+            ("other.example", OTHER),
+        ] {
+            dns.set(name, &pair.both(), 300);
+        }
+        Ok(Self { inner: Arc::new(Inner { site, host, dns, client, internet }) })
+    }
+
+    /// The name server.
+    pub fn dns(&self) -> &Dns {
+        &self.inner.dns
+    }
+
+    /// A program on the client host, in the cgroup that an agent of this world watches.
+    pub fn client_command(&self, program: impl AsRef<OsStr>) -> Program {
+        Program::new(self.share(), self.client_cgroup(), program.as_ref())
+    }
+
+    /// A program on the client host that no agent watches.
+    pub fn agent_command(&self, program: impl AsRef<OsStr>) -> Program {
+        Program::new(self.share(), self.inner.site.agent_cgroup(), program.as_ref())
+    }
+
+    /// Runs `work` in the client host's network and mounts, and waits. Sockets made there are not in the client cgroup.
+    pub fn in_client<W, F, T>(&self, work: W) -> T
+    where
+        W: FnOnce() -> F + Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.inner.client.run(work)
+    }
+
+    /// Runs `work` in the internet, and waits. Listeners made there stay when they are moved to a spawned task.
+    pub fn in_internet<W, F, T>(&self, work: W) -> T
+    where
+        W: FnOnce() -> F + Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.inner.internet.run(work)
+    }
+
+    /// The client host's namespace, for tasks that go on.
+    pub fn client(&self) -> &Namespace {
+        &self.inner.client
+    }
+
+    /// The internet's namespace, for tasks that go on.
+    pub fn internet(&self) -> &Namespace {
+        &self.inner.internet
+    }
+
+    /// Gives the internet one more address. Others do not answer at all; a closed port of one that it has refuses.
+    pub fn add_address(&self, address: IpAddr) -> Result<()> {
+        link::add_address(&self.inner.internet, address)
+    }
+
+    /// Binds TCP listeners in the internet, whose addresses must exist there.
+    pub fn listen(&self, addresses: &[SocketAddr]) -> Result<Vec<tokio::net::TcpListener>> {
+        let addresses = addresses.to_vec();
+        self.in_internet(move || async move {
+            let mut listeners = Vec::new();
+            for address in addresses {
+                let bound = tokio::net::TcpListener::bind(address).await;
+                listeners.push(bound.with_context(|| format!("cannot bind {address} in the internet"))?);
+            }
+            Ok(listeners)
+        })
+    }
+
+    /// The name server that the client host asks, in its resolv.conf.
+    pub fn set_name_server(&self, address: IpAddr) -> Result<()> {
+        self.inner.host.set_name_server(address)
+    }
+
+    /// The path, inside and outside, of the root certificate that the stand-in providers have, for clients that take
+    /// extra roots only by variable (`NODE_EXTRA_CA_CERTS`).
+    pub fn root_file(&self) -> PathBuf {
+        self.inner.host.root()
+    }
+
+    /// The world's root certificate, PEM.
+    pub fn root_pem(&self) -> Result<String> {
+        fs::read_to_string(self.root_file()).context("cannot read the world's root")
+    }
+
+    /// Adds certificates to the client host's system trust store, as an operator would with an agent's CA.
+    pub fn trust(&self, pem: &str) -> Result<()> {
+        self.inner.host.trust(pem)
+    }
+
+    /// Lays the client host's system bundle over a file, such as a virtual environment's `certifi/cacert.pem`, for the
+    /// client host's programs alone.
+    pub fn trust_in_file(&self, file: &Path) -> Result<()> {
+        host::lay(&self.inner.client, &self.inner.host.bundle(), file)
+    }
+
+    /// Makes the client host's Java trust store, PKCS #12 with the password `changeit`, of what the system bundle holds
+    /// now, at Debian's `/etc/ssl/certs/java/cacerts`. Needs keytool. Gives a path that is valid outside too.
+    pub fn trust_in_java(&self) -> Result<PathBuf> {
+        self.inner.host.trust_in_java()
+    }
+
+    /// Lays one file or directory over another for the client host's programs alone, running ones included.
+    pub fn lay(&self, file: &Path, over: &Path) -> Result<()> {
+        host::lay(&self.inner.client, file, over)
+    }
+
+    /// The cgroup v2 directory that clients run in.
+    pub fn client_cgroup(&self) -> PathBuf {
+        self.inner.site.client_cgroup()
+    }
+
+    /// A directory that is removed with the world and is readable by any user.
+    pub fn directory(&self) -> &Path {
+        &self.inner.site.directory
+    }
+
+    /// What identifies this world, for [`Trace::assert_nothing_left`] after its end.
+    pub fn trace(&self) -> Trace {
+        let site = &self.inner.site;
+        Trace {
+            name: site.name.clone(),
+            interface: site.interface.clone(),
+            cgroup: site.cgroup.clone(),
+            directory: site.directory.clone(),
+        }
+    }
+
+    fn share(&self) -> Arc<Inner> {
+        Arc::clone(&self.inner)
+    }
+}
