@@ -1,1 +1,14 @@
-//! ledger.
+//! What was used: one `Record` for each settled exchange, and `Summary`, their totals.
+//!
+//! Nothing here can hold a key, a prompt or an answer: no field has room for one.
+
+#![forbid(unsafe_code)]
+
+mod line;
+mod outcome;
+mod record;
+mod summary;
+
+pub use outcome::{Outcome, Refusal, UpstreamFailure};
+pub use record::Record;
+pub use summary::{Summary, Totals};

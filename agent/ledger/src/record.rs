@@ -1,0 +1,152 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use rust_decimal::Decimal;
+use tollgate_llm::{ErrorKind, Operation, Usage, UsageSource};
+use tollgate_workload::Caller;
+
+use crate::outcome::Outcome;
+
+/// One settled exchange: a request that a caller made of a provider, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// When the head of the request had been read.
+    pub started: SystemTime,
+    /// From `started` to the last byte of the response, or to the end of it all.
+    pub duration: Duration,
+    /// From `started` to the first byte of the response's body.
+    pub time_to_first_byte: Option<Duration>,
+    /// As in `gen_ai.provider.name`: `openai`, `anthropic`, `gcp.gemini`, or the operator's own name.
+    pub provider: Arc<str>,
+    /// The host that was called.
+    pub host: Arc<str>,
+    /// What kind of call it was.
+    pub operation: Operation,
+    /// The model that was asked for, by body or path.
+    pub request_model: Option<Arc<str>>,
+    /// The model that says it answered.
+    pub response_model: Option<Arc<str>>,
+    /// Tokens, where they are known.
+    pub usage: Option<Usage>,
+    /// Where the count of tokens comes from.
+    pub usage_source: UsageSource,
+    /// US dollars; `None` where tokens or price are not known. Never zero for "do not know".
+    pub cost: Option<Decimal>,
+    /// Status of the response that the caller got, from the provider or from us.
+    pub status: Option<StatusCode>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the provider said went wrong, in the body or in the middle of a stream.
+    pub error: Option<ErrorKind>,
+    /// Whether the answer was asked for, or came, as a stream; `None` where neither says.
+    pub stream: Option<bool>,
+    /// Bytes of the request's body, as sent.
+    pub request_bytes: u64,
+    /// Bytes of the response's body, as sent.
+    pub response_bytes: u64,
+    /// The process that called.
+    pub caller: Arc<Caller>,
+}
+
+impl Record {
+    /// The model to group by: the one asked for, else the one that answered.
+    pub fn model(&self) -> Option<&Arc<str>> {
+        self.request_model.as_ref().or(self.response_model.as_ref())
+    }
+
+    /// Whether the provider began a successful answer to an operation that it charges for. If so, it
+    /// has a cost, even when we do not know it.
+    pub fn is_billable(&self) -> bool {
+        !matches!(self.operation, Operation::Other | Operation::CountTokens)
+            && self.status.is_some_and(|status| status.is_success())
+            && !matches!(self.outcome, Outcome::Refused(_))
+    }
+
+    /// What went wrong, as one low-cardinality word for `error.type`; `None` for a good answer.
+    ///
+    /// In order: why there was no full answer, what the provider's error says, what its status says.
+    pub fn error_type(&self) -> Option<&'static str> {
+        match self.outcome {
+            Outcome::Completed => {
+                self.error.or_else(|| self.status.and_then(ErrorKind::from_status)).map(ErrorKind::as_str)
+            }
+            outcome => Some(outcome.reason().unwrap_or(outcome.kind())),
+        }
+    }
+
+    /// Whether the caller got less than it asked for, through no choice of its own.
+    pub fn is_error(&self) -> bool {
+        self.outcome != Outcome::ClientGone && self.error_type().is_some()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::outcome::{Refusal, UpstreamFailure};
+
+    /// A good chat of one program.
+    pub(crate) fn chat() -> Record {
+        Record {
+            started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_850_000_250),
+            duration: Duration::from_micros(1_234_567),
+            time_to_first_byte: Some(Duration::from_millis(250)),
+            provider: "openai".into(),
+            host: "api.openai.com".into(),
+            operation: Operation::Chat,
+            request_model: Some("gpt-5".into()),
+            response_model: Some("gpt-5-2025-08-07".into()),
+            usage: Some(Usage { input: 1_200, output: 340, cache_read: 1_000, reasoning: 64, ..Usage::default() }),
+            usage_source: UsageSource::Provider,
+            cost: Some(Decimal::new(3_775, 6)),
+            status: Some(StatusCode::OK),
+            outcome: Outcome::Completed,
+            error: None,
+            stream: Some(true),
+            request_bytes: 5_120,
+            response_bytes: 20_480,
+            caller: Arc::new(Caller {
+                program: "python3.13".into(),
+                executable: Some("/usr/bin/python3.13".into()),
+                user: "alice".into(),
+                uid: 1000,
+                pid: 4242,
+                cgroup: Some("/user.slice/app.scope".into()),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_error_type_names_the_outcome_then_the_providers_error_then_the_status() {
+        let ok = chat();
+        assert_eq!((ok.error_type(), ok.is_error()), (None, false));
+
+        let limited = Record { status: Some(StatusCode::TOO_MANY_REQUESTS), ..chat() };
+        assert_eq!((limited.error_type(), limited.is_error()), (Some("rate_limited"), true));
+        let quota = Record { error: Some(ErrorKind::QuotaExceeded), ..limited };
+        assert_eq!(quota.error_type(), Some("quota_exceeded"));
+        let in_stream = Record { error: Some(ErrorKind::Overloaded), ..chat() };
+        assert_eq!((in_stream.error_type(), in_stream.is_error()), (Some("overloaded"), true));
+
+        let failed = Record { outcome: Outcome::UpstreamFailed(UpstreamFailure::Certificate), ..quota };
+        assert_eq!((failed.error_type(), failed.is_error()), (Some("certificate"), true));
+        let gone = Record { outcome: Outcome::ClientGone, ..chat() };
+        assert_eq!((gone.error_type(), gone.is_error()), (Some("client_gone"), false));
+    }
+
+    #[test]
+    fn only_successful_answers_to_charged_operations_are_billable() {
+        assert!(chat().is_billable());
+        assert!(Record { outcome: Outcome::ClientGone, ..chat() }.is_billable());
+        for free in [
+            Record { operation: Operation::Other, ..chat() },
+            Record { operation: Operation::CountTokens, ..chat() },
+            Record { status: Some(StatusCode::UNAUTHORIZED), ..chat() },
+            Record { status: None, ..chat() },
+            Record { outcome: Outcome::Refused(Refusal::Policy), ..chat() },
+        ] {
+            assert!(!free.is_billable(), "{free:?}");
+        }
+    }
+}
