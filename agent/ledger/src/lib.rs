@@ -11,4 +11,4 @@ mod summary;
 
 pub use outcome::{Outcome, Refusal, UpstreamFailure};
 pub use record::Record;
-pub use summary::{Summary, Totals};
+pub use summary::{Group, Summary, Totals};

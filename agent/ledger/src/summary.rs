@@ -17,7 +17,16 @@ const NAME: usize = 60;
 /// Totals of many exchanges by provider and model, and the table of them. Safe to share between threads.
 #[derive(Debug, Default)]
 pub struct Summary {
-    rows: Mutex<BTreeMap<(Arc<str>, Arc<str>), Totals>>,
+    rows: Mutex<BTreeMap<Group, Totals>>,
+}
+
+/// What exchanges are added up by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// As in [`Record::provider`].
+    pub provider: Arc<str>,
+    /// As in [`Record::model`]; `-` where none was named.
+    pub model: Arc<str>,
 }
 
 /// What a group of exchanges adds up to.
@@ -54,25 +63,26 @@ impl Summary {
     /// Adds one settled exchange.
     pub fn add(&self, record: &Record) {
         let model = record.model().map_or_else(|| Arc::from("-"), Arc::clone);
-        let mut key = (Arc::clone(&record.provider), model);
+        let mut group = Group { provider: Arc::clone(&record.provider), model };
         let mut rows = self.rows.lock();
-        if rows.len() >= ROWS && !rows.contains_key(&key) {
-            key = ("other".into(), "other".into());
+        if rows.len() >= ROWS && !rows.contains_key(&group) {
+            group = Group { provider: "other".into(), model: "other".into() };
         }
-        rows.entry(key).or_default().add(record);
+        rows.entry(group).or_default().add(record);
     }
 
     /// The totals of everything.
     pub fn total(&self) -> Totals {
         let mut total = Totals::default();
-        self.rows.lock().values().for_each(|row| total.merge(row));
+        for row in self.rows.lock().values() {
+            total.merge(row);
+        }
         total
     }
 
-    /// Provider, model and totals, in the order of the names.
-    pub fn rows(&self) -> Vec<(Arc<str>, Arc<str>, Totals)> {
-        let rows = self.rows.lock();
-        rows.iter().map(|((provider, model), row)| (Arc::clone(provider), Arc::clone(model), row.clone())).collect()
+    /// The totals of each group, in the order of the names.
+    pub fn rows(&self) -> Vec<(Group, Totals)> {
+        self.rows.lock().iter().map(|(group, totals)| (group.clone(), totals.clone())).collect()
     }
 }
 
@@ -166,8 +176,8 @@ impl fmt::Display for Summary {
             let side = if column < 2 { CellAlignment::Left } else { CellAlignment::Right };
             Cell::new(title).set_alignment(side)
         }));
-        for (provider, model, row) in &rows {
-            table.add_row(row.cells(provider, model));
+        for (group, row) in &rows {
+            table.add_row(row.cells(&group.provider, &group.model));
         }
         table.add_row(total.cells("Total", ""));
         f.write_str(&table.trim_fmt())?;

@@ -11,7 +11,9 @@ fn anthropic(model: &str) -> Record {
 
 fn summary(records: &[Record]) -> Summary {
     let summary = Summary::new();
-    records.iter().for_each(|record| summary.add(record));
+    for record in records {
+        summary.add(record);
+    }
     summary
 }
 
