@@ -1,0 +1,245 @@
+//! The interception CA and the leaves it signs.
+//!
+//! The CA is made once and kept: clients that trust it would break if it changed. It can sign for the intercepted hosts only, by
+//! X.509 name constraints, which limits what a stolen key is worth. A constraint names a whole subtree, so an exact host also
+//! permits names below it, and a pattern with a wildcard in the middle permits all below the part after the wildcard
+//! (`bedrock-runtime.*.amazonaws.com` permits `amazonaws.com`).
+
+mod error;
+mod store;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use quick_cache::sync::Cache;
+use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, sign};
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tollgate_ebpf::name::Pattern;
+
+pub use self::error::{AuthorityError, MintError};
+use self::store::Stored;
+use crate::certificates::{self, LEAF_BACKDATE, LEAF_LIFE};
+use crate::{name, provider::provider};
+
+/// How many hosts' leaves are kept. The hosts come from clients, so there is a bound.
+const LEAVES: usize = 1024;
+/// How many TLS 1.2 sessions are kept for clients that take no tickets.
+const SESSIONS: usize = 4096;
+
+/// A certificate authority with a cache of leaves by host. One per process; all methods take `&self`.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    certificate_pem: String,
+    fingerprint: String,
+    not_after: SystemTime,
+    subtrees: Vec<String>,
+    /// One key for all leaves of the process: a new one per host would add nothing, and cost.
+    leaf_key: KeyPair,
+    leaf_signer: Arc<dyn SigningKey>,
+    leaves: Cache<Box<str>, Leaf>,
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+    sessions: Arc<dyn StoresServerSessions>,
+}
+
+#[derive(Clone)]
+struct Leaf {
+    minted: SystemTime,
+    config: Arc<ServerConfig>,
+}
+
+impl Authority {
+    /// Makes a CA for the hosts that `permitted` matches, and keeps it in `dir`: one file [`FILE`](Self::FILE) that only its owner may
+    /// read. A missing `dir` is made, for its owner only. Never overwrites a CA.
+    pub fn create(dir: &Path, permitted: &[Pattern]) -> Result<Self, AuthorityError> {
+        let stored = Stored::generate(&subtrees(permitted)?)?;
+        stored.create(dir)?;
+        Self::from_stored(&stored, &dir.join(Self::FILE))
+    }
+
+    /// Reads the CA kept in `dir`.
+    pub fn load(dir: &Path) -> Result<Self, AuthorityError> {
+        Self::from_stored(&Stored::load(dir)?, &dir.join(Self::FILE))
+    }
+
+    /// Reads the CA kept in `dir`, or makes it where there is none. Whether it covers `permitted` is for the caller to ask
+    /// ([`uncovered`](Self::uncovered)): a CA that does not is still good for the hosts it does cover.
+    pub fn load_or_create(dir: &Path, permitted: &[Pattern]) -> Result<Self, AuthorityError> {
+        match Self::load(dir) {
+            Err(AuthorityError::NotFound { .. }) => {}
+            result => return result,
+        }
+        match Self::create(dir, permitted) {
+            // Another process was faster.
+            Err(AuthorityError::AlreadyExists { .. }) => Self::load(dir),
+            result => result,
+        }
+    }
+
+    /// Makes a CA that lives in memory only.
+    pub fn ephemeral(permitted: &[Pattern]) -> Result<Self, AuthorityError> {
+        Self::from_stored(&Stored::generate(&subtrees(permitted)?)?, Path::new("memory"))
+    }
+
+    /// The name of the file in the CA's directory. It holds the certificate and the private key.
+    pub const FILE: &str = "ca.pem";
+
+    /// The CA's certificate alone, as PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The CA's certificate alone, as DER.
+    pub fn certificate_der(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// SHA-256 of the CA's certificate, as `openssl x509 -fingerprint -sha256` prints it: `AB:CD:…`.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// When the CA's certificate expires.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The DNS subtrees that the CA can sign for.
+    pub fn subtrees(&self) -> &[String] {
+        &self.subtrees
+    }
+
+    /// Whether the CA can sign for `host`.
+    pub fn permits(&self, host: &str) -> bool {
+        name::canonical(host.as_bytes()).is_some_and(|host| self.permits_canonical(&host))
+    }
+
+    /// Those of `patterns` that the CA was not made for. Hosts that match them cannot be opened until a new CA is made and trusted.
+    pub fn uncovered<'a>(&self, patterns: &'a [Pattern]) -> Vec<&'a Pattern> {
+        patterns.iter().filter(|pattern| !self.permits_canonical(&subtree(pattern))).collect()
+    }
+
+    /// What to answer a client with that asks for `host`: a leaf for it (and the CA), h2 and http/1.1, resumption by ticket and by
+    /// session. Signs where there is no fresh leaf in the cache, which takes some ten microseconds and waits for nothing.
+    pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, MintError> {
+        self.server_config_at(host, SystemTime::now())
+    }
+
+    fn server_config_at(&self, host: &str, now: SystemTime) -> Result<Arc<ServerConfig>, MintError> {
+        let host = name::canonical(host.as_bytes()).ok_or(MintError::NotAHost)?;
+        if let Some(leaf) = self.leaves.get(host.as_str()).filter(|leaf| leaf.is_fresh(now)) {
+            return Ok(leaf.config);
+        }
+        if !self.permits_canonical(&host) {
+            return Err(MintError::NotPermitted { host });
+        }
+        if now >= self.not_after {
+            return Err(MintError::AuthorityExpired);
+        }
+        // Two connections at once may both come here. Both leaves are good; none waits for the other.
+        let config = self.mint(&host, now).map_err(|source| MintError::Sign { host: host.clone(), source })?;
+        self.leaves.insert(host.into(), Leaf { minted: now, config: Arc::clone(&config) });
+        Ok(config)
+    }
+
+    fn permits_canonical(&self, host: &str) -> bool {
+        self.subtrees.iter().any(|subtree| name::within(host, subtree))
+    }
+
+    fn mint(&self, host: &str, now: SystemTime) -> Result<Arc<ServerConfig>, rcgen::Error> {
+        let leaf = certificates::leaf(host, now, self.not_after)?.signed_by(&self.leaf_key, &self.issuer)?;
+        let chain = vec![leaf.into(), self.certificate.clone()];
+        let certified = CertifiedKey::new(chain, Arc::clone(&self.leaf_signer));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.ticketer = Arc::clone(&self.tickets);
+        config.session_storage = Arc::clone(&self.sessions);
+        Ok(Arc::new(config))
+    }
+
+    fn from_stored(stored: &Stored, path: &Path) -> Result<Self, AuthorityError> {
+        let facts = stored.facts(path)?;
+        let key = KeyPair::from_pem(stored.key_pem()).map_err(|source| AuthorityError::Generate { source })?;
+        let leaf_key = generate()?;
+        let leaf_signer = sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
+            .expect("rcgen writes the P-256 keys that rustls reads");
+        Ok(Self {
+            issuer: Issuer::from_ca_cert_der(&facts.certificate, key)
+                .map_err(|source| AuthorityError::Generate { source })?,
+            certificate_pem: stored.certificate_pem().to_owned(),
+            fingerprint: facts.fingerprint,
+            not_after: facts.not_after,
+            subtrees: facts.subtrees,
+            certificate: facts.certificate,
+            leaf_key,
+            leaf_signer,
+            leaves: Cache::new(LEAVES),
+            provider: provider(),
+            tickets: Ticketer::new().expect("the kernel's random numbers are there"),
+            sessions: ServerSessionMemoryCache::new(SESSIONS),
+        })
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("fingerprint", &self.fingerprint)
+            .field("subtrees", &self.subtrees)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Leaf {
+    /// Whether it has at least half of its life before it. Also not, when the clock was set back to before it was minted.
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        now < self.minted + LEAF_LIFE / 2 && now + LEAF_BACKDATE > self.minted
+    }
+}
+
+/// A new P-256 key.
+fn generate() -> Result<KeyPair, AuthorityError> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|source| AuthorityError::Generate { source })
+}
+
+/// The name constraint for one pattern.
+fn subtree(pattern: &Pattern) -> String {
+    pattern.suffix().trim_start_matches('.').to_ascii_lowercase()
+}
+
+/// The name constraints for all patterns, without those that another one includes.
+fn subtrees(permitted: &[Pattern]) -> Result<Vec<String>, AuthorityError> {
+    let mut all = Vec::with_capacity(permitted.len());
+    for pattern in permitted {
+        let subtree = subtree(pattern);
+        let text = pattern.to_string();
+        // `*.com` would make the constraint worthless. A single label without a wildcard is a host of the local network.
+        if name::canonical(subtree.as_bytes()).is_none() || (text.contains('*') && !subtree.contains('.')) {
+            return Err(AuthorityError::TooBroad { pattern: text });
+        }
+        all.push(subtree);
+    }
+    all.sort_unstable();
+    all.dedup();
+    let kept: Vec<_> = all
+        .iter()
+        .filter(|host| !all.iter().any(|other| other != *host && name::within(host, other)))
+        .cloned()
+        .collect();
+    if kept.is_empty() { Err(AuthorityError::NoNames) } else { Ok(kept) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What the certificates of the CA and its leaves say (RFC 5280), so that the strictest verifiers take them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::rand;
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
+};
+
+/// Clients keep the CA in their stores and long-running ones read it only once, so it outlives them.
+const CA_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
+/// Clocks that run behind ours still find the CA valid.
+const CA_BACKDATE: Duration = Duration::from_hours(24);
+/// How long a leaf is valid from now on.
+pub(crate) const LEAF_LIFE: Duration = Duration::from_hours(48);
+/// Likewise for leaves.
+pub(crate) const LEAF_BACKDATE: Duration = Duration::from_hours(1);
+
+/// The CA's certificate: `subtrees` are the only DNS names it can sign for.
+///
+/// The constraints also shut out every IP address, since a permitted DNS subtree says nothing about names of other kinds, and the
+/// extended key usage keeps a stolen key from signing client, mail or code-signing certificates.
+pub(crate) fn authority(subtrees: &[String], label: &str, now: SystemTime) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, label);
+    params.serial_number = Some(serial());
+    params.not_before = (now - CA_BACKDATE).into();
+    params.not_after = (now + CA_LIFE).into();
+    // No CA below this one.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: subtrees.iter().cloned().map(GeneralSubtree::DnsName).collect(),
+        excluded_subtrees: vec![
+            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv4Addr::UNSPECIFIED.into(), 0)),
+            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv6Addr::UNSPECIFIED.into(), 0)),
+        ],
+    });
+    params
+}
+
+/// A server's certificate for `host`, valid no longer than its CA.
+///
+/// The subject is empty, which makes rcgen mark the alternative name critical, as OpenSSL's strict mode wants it.
+pub(crate) fn leaf(host: &str, now: SystemTime, ca_not_after: SystemTime) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::DnsName(host.try_into()?)];
+    // Not rcgen's default, a hash of the key: all our leaves share one key, and NSS refuses two with the same serial.
+    params.serial_number = Some(serial());
+    params.not_before = (now - LEAF_BACKDATE).into();
+    params.not_after = (now + LEAF_LIFE).min(ca_not_after).into();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Python 3.13's default flags refuse a leaf without it.
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// A random positive serial number of 16 bytes (RFC 5280 § 4.1.2.2 allows 20).
+fn serial() -> SerialNumber {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).expect("the kernel's random numbers are there");
+    // The top bits: positive, and never a leading zero byte.
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&bytes)
+}

@@ -1,0 +1,112 @@
+//! The files and environment variables by which a client comes to trust the CA without being changed.
+//!
+//! Variables that *replace* a client's roots get what the client would have had, and ours; those that *add* to them get ours alone.
+//! To give a replacing variable our CA alone would break every connection that is not intercepted. Where the user had set a
+//! variable, their choice is what ours is added to: nothing they trusted is lost, and nothing else is gained.
+
+mod bundle;
+mod environment;
+mod java;
+mod remedy;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use self::bundle::Bundle;
+pub use self::remedy::{Remedy, remedy};
+use crate::Authority;
+
+/// The CA's certificate alone.
+const CERTIFICATE_FILE: &str = "ca.pem";
+/// The system's roots and the CA's certificate.
+const BUNDLE_FILE: &str = "bundle.pem";
+/// The same for Java.
+const JAVA_FILE: &str = "truststore.p12";
+
+/// One environment variable to set for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: OsString,
+}
+
+/// What was written, and what to set.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// The CA's certificate alone, for variables and stores that add.
+    pub certificate: PathBuf,
+    /// The system's roots and the CA, for those that replace.
+    pub bundle: PathBuf,
+    /// The same as a PKCS #12 trust store, for Java.
+    pub java: PathBuf,
+    /// What to set in the client's environment. All else stays as it is.
+    pub variables: Vec<Variable>,
+    /// What could not be done as the user's environment asked, for the log.
+    pub notes: Vec<String>,
+}
+
+/// The files cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// A bundle without the system's roots would make clients distrust all the world but us.
+    #[error(
+        "no root certificates were found on this system, so no bundle that adds ours can be made; install the package ca-certificates"
+    )]
+    NoSystemRoots,
+    /// The CA's own certificate cannot be read back.
+    #[error("the CA's certificate is not readable PEM")]
+    Certificate,
+    /// A file operation failed.
+    #[error("cannot write {path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Writes the files for clients of `authority` into `dir`, readable by everyone, and says which variables to set for a client that has
+/// `environment`. A missing `dir` is made. Each file is replaced in one step, so clients that start meanwhile read the old or the new.
+///
+/// Blocks on the disk; for start-up and `exec`, not for the request path.
+pub fn install(
+    dir: &Path,
+    authority: &Authority,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Trust, TrustError> {
+    install_with(dir, authority, &Bundle::system(), &environment)
+}
+
+fn install_with(
+    dir: &Path,
+    authority: &Authority,
+    system: &Bundle,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Trust, TrustError> {
+    if system.is_empty() {
+        return Err(TrustError::NoSystemRoots);
+    }
+    let ours = Bundle::of([authority.certificate_der().clone()]);
+    let all = system.union(&ours);
+    bundle::make_dir(dir)?;
+    let mut trust = Trust {
+        certificate: dir.join(CERTIFICATE_FILE),
+        bundle: dir.join(BUNDLE_FILE),
+        java: dir.join(JAVA_FILE),
+        variables: Vec::new(),
+        notes: Vec::new(),
+    };
+    bundle::write(&trust.certificate, ours.to_pem().as_bytes())?;
+    bundle::write(&trust.bundle, all.to_pem().as_bytes())?;
+    bundle::write(&trust.java, &java::trust_store(&all))?;
+    environment::plan(&mut trust, dir, system, &ours, environment)?;
+    Ok(trust)
+}
+
+#[cfg(test)]
+mod tests;
