@@ -85,10 +85,10 @@ impl Trace {
     fn look_at_task(&self, task: &Path, left: &mut Vec<String>, networks: &mut HashMap<PathBuf, PathBuf>) {
         // Everything may vanish while we look, which is what we hope for.
         let text = |file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
-        if text("cgroup").contains(&self.name) {
+        if names(&text("cgroup"), &self.name) {
             left.push(format!("process {} in the cgroup: {}", task.display(), text("comm").trim()));
         }
-        if text("mountinfo").contains(&self.name) {
+        if names(&text("mountinfo"), &self.name) {
             left.push(format!("mount namespace of {}: {}", task.display(), text("comm").trim()));
         }
         let held = fs::read_dir(task.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -100,6 +100,11 @@ impl Trace {
             }
         }
     }
+}
+
+/// Whether `text` has the world's name, and not just one that starts like it (`…-1` and `…-10`).
+fn names(text: &str, name: &str) -> bool {
+    text.split(name).skip(1).any(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
 /// Every thread on the machine.
@@ -123,4 +128,17 @@ fn interfaces(path: &Path) -> Option<String> {
         fs::read_to_string("/proc/thread-self/net/dev").ok()
     };
     thread::spawn(look).join().ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_name_is_matched_whole() {
+        assert!(names("0::/tollgate-world-7-1/client\n", "tollgate-world-7-1"));
+        assert!(names("/tollgate-world-7-10 /tollgate-world-7-1", "tollgate-world-7-1"));
+        assert!(!names("0::/tollgate-world-7-10/client\n", "tollgate-world-7-1"));
+        assert!(!names("", "tollgate-world-7-1"));
+    }
 }
