@@ -1,0 +1,190 @@
+//! The programs in the kernel, and their maps.
+
+mod error;
+mod object;
+
+use std::{fs::File, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use parking_lot::Mutex;
+use tollgate_ebpf::{Counter, address, flow::Known, name::Pattern};
+
+pub use self::error::{AttachError, LoadError, MapError};
+use self::object::{Links, Programs, Shared};
+use crate::{
+    Flow, NetnsCookie,
+    flow::{from_octets, to_octets},
+};
+
+/// How long a learned address counts at least: programs keep answers for longer than their time to live.
+const SHORTEST_LIFE: Duration = Duration::from_hours(1);
+/// How long it counts at most (RFC 8767, section 4: a week is as good as forever).
+const LONGEST_LIFE: Duration = Duration::from_hours(7 * 24);
+
+/// What happens to a connection that no live listener can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It goes to its destination directly, as if nothing were installed.
+    #[default]
+    Open,
+    /// `connect` fails with EPERM.
+    Closed,
+}
+
+/// What is fixed when the programs are loaded.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The names whose addresses are intercepted.
+    pub patterns: Vec<Pattern>,
+    /// The cgroup whose connections are never redirected, beside those of this process.
+    pub agent_cgroup: Option<u64>,
+    /// What happens while there is no live listener.
+    pub on_failure: OnFailure,
+    /// Whether UDP to port 443 of intercepted addresses is refused, so that HTTP/3 clients fall back to TCP.
+    pub block_quic: bool,
+    /// How old the last [`Kernel::beat`] may be before the agent counts as hung.
+    pub stale_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            patterns: Vec::new(),
+            agent_cgroup: None,
+            on_failure: OnFailure::Open,
+            block_quic: false,
+            stale_after: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The loaded programs. Nothing is pinned: when this is dropped, or its process ends, connections go direct.
+pub struct Kernel {
+    // Detached before the programs go.
+    links: Mutex<Vec<Links>>,
+    programs: Mutex<Programs>,
+    listeners: Mutex<HashMap<MapData, u64, u32>>,
+    flows: Mutex<HashMap<MapData, Shared<tollgate_ebpf::FlowKey>, Shared<tollgate_ebpf::Flow>>>,
+    addresses: Mutex<HashMap<MapData, [u8; 16], Shared<Known>>>,
+    heartbeat: Mutex<Array<MapData, u64>>,
+    counters: PerCpuArray<MapData, u64>,
+    verified: Vec<(&'static str, u32)>,
+}
+
+impl Kernel {
+    /// Loads the programs and tells them the names. They do nothing before [`Self::attach`] and [`Self::serve`].
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let mut programs = Programs::load(options)?;
+        let kernel = Self {
+            links: Mutex::default(),
+            listeners: Mutex::new(programs.map("LISTENERS")?),
+            flows: Mutex::new(programs.map("FLOWS")?),
+            addresses: Mutex::new(programs.map("ADDRESSES")?),
+            heartbeat: Mutex::new(programs.map("HEARTBEAT")?),
+            counters: programs.map("COUNTERS")?,
+            verified: programs.verified_instructions(),
+            programs: Mutex::new(programs),
+        };
+        kernel.beat();
+        Ok(kernel)
+    }
+
+    /// Attaches the programs to a cgroup: they see the sockets of all processes in it and below.
+    pub fn attach(&self, cgroup: &Path) -> Result<(), AttachError> {
+        let directory = File::open(cgroup).map_err(|source| AttachError::Cgroup { path: cgroup.into(), source })?;
+        let links = self.programs.lock().attach(&directory, cgroup)?;
+        self.links.lock().push(links);
+        Ok(())
+    }
+
+    /// Detaches the programs from everywhere. New connections go direct; those already redirected carry on.
+    pub fn detach(&self) {
+        self.links.lock().clear();
+    }
+
+    /// Sends new connections of a namespace to its 127.0.0.1 and ::1 at this port. Replaces an earlier port at once,
+    /// so a new agent can take over while the old one drains.
+    pub fn serve(&self, netns: NetnsCookie, port: u16) -> Result<(), MapError> {
+        self.listeners.lock().insert(netns.raw(), u32::from(port), 0).map_err(MapError::writing("LISTENERS"))
+    }
+
+    /// Ends [`Self::serve`]. New connections of the namespace go as [`Options::on_failure`] says.
+    pub fn withdraw(&self, netns: NetnsCookie) -> Result<(), MapError> {
+        match self.listeners.lock().remove(&netns.raw()) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(MapError::writing("LISTENERS")(error)),
+        }
+    }
+
+    /// Tells the programs that the agent is well. To be called every second, from where it would notice a hang.
+    pub fn beat(&self) {
+        let written = self.heartbeat.lock().set(0, object::now_ns(), 0);
+        if let Err(error) = written {
+            tracing::warn!(%error, "the heartbeat could not be written; connections will soon go direct");
+        }
+        self.programs.lock().log();
+    }
+
+    /// The flow of an accepted connection, by its peer's address. It is there before the connection is, and can be
+    /// taken once. A connection that has none was not redirected and must be reset.
+    pub fn take_flow(&self, netns: NetnsCookie, peer: SocketAddr) -> Option<Flow> {
+        let key = Shared(tollgate_ebpf::FlowKey {
+            netns_cookie: netns.raw(),
+            address: to_octets(peer.ip()),
+            port: u32::from(peer.port()),
+            reserved: 0,
+        });
+        let mut flows = self.flows.lock();
+        let flow = flows.get(&key, 0).ok()?;
+        if let Err(error) = flows.remove(&key) {
+            tracing::debug!(%error, "the flow was evicted while it was read");
+        }
+        Some(flow.0.into())
+    }
+
+    /// Makes an address known, as if a DNS answer had told it. Addresses that no host on a network can have
+    /// (loopback, link-local, multicast) are left out.
+    pub fn learn(&self, address: IpAddr, time_to_live: Duration) -> Result<(), MapError> {
+        let octets = to_octets(address);
+        if !address::is_interceptable(&octets) {
+            return Ok(());
+        }
+        let life = time_to_live.clamp(SHORTEST_LIFE, LONGEST_LIFE);
+        let until_ns = object::now_ns().saturating_add(life.as_nanos() as u64);
+        let known = Shared(Known { until_ns });
+        self.addresses.lock().insert(octets, known, 0).map_err(MapError::writing("ADDRESSES"))
+    }
+
+    /// The addresses that are known now, for diagnosis.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let now = object::now_ns();
+        let entries = self.addresses.lock();
+        let live = entries.iter().flatten().filter(|(_, known)| known.0.until_ns > now);
+        live.map(|(octets, _)| from_octets(octets)).collect()
+    }
+
+    /// What happened, by reason, summed over the CPUs, since the programs were loaded.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let sum = |counter: Counter| {
+            let values = self.counters.get(&(counter as u32), 0);
+            values.map_or(0, |values| values.iter().sum())
+        };
+        Counter::ALL.iter().map(|&counter| (counter.name(), sum(counter))).collect()
+    }
+
+    /// How many instructions the kernel's verifier went through for each program; empty before Linux 5.16.
+    pub fn verified_instructions(&self) -> Vec<(&'static str, u32)> {
+        self.verified.clone()
+    }
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Kernel").field("attached", &self.links.lock().len()).finish_non_exhaustive()
+    }
+}
+
+fn is_absent(error: &aya::maps::MapError) -> bool {
+    matches!(error, aya::maps::MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOENT))
+}

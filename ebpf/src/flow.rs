@@ -1,0 +1,61 @@
+//! A redirected connection: where it was going and who made it.
+
+/// What `connect` saw, remembered until the agent accepts the connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// The address the program asked for; an IPv4 address is IPv4-mapped.
+    pub destination: [u8; 16],
+    /// The calling thread's name (`TASK_COMM_LEN`), NUL-padded.
+    pub comm: [u8; 16],
+    /// The caller's cgroup v2 id, which is the inode number of its directory.
+    pub cgroup_id: u64,
+    /// The network namespace of the socket.
+    pub netns_cookie: u64,
+    /// The kernel's identity of the socket, never reused while the machine is up.
+    pub socket_cookie: u64,
+    /// When `connect` was called, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub connected_at_ns: u64,
+    /// The process (thread group) that called, numbered in the initial PID namespace.
+    pub tgid: u32,
+    /// Its user id, in the initial user namespace.
+    pub uid: u32,
+    /// Its group id, in the initial user namespace.
+    pub gid: u32,
+    /// The port the program asked for, in host order.
+    pub port: u16,
+    /// The listener's port that the connection was sent to instead, in host order.
+    pub listener: u16,
+}
+
+/// How the agent finds the flow of a connection it accepted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The network namespace of the socket, and so of the listener.
+    pub netns_cookie: u64,
+    /// The caller's own address, which is the accepted socket's peer; an IPv4 address is IPv4-mapped.
+    pub address: [u8; 16],
+    /// The caller's own port, in host order.
+    pub port: u32,
+    /// Keeps the key free of uninitialised bytes, which the kernel would compare.
+    pub reserved: u32,
+}
+
+/// What is known of an address that an intercepted name resolved to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// When the entry stops to count, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub until_ns: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Flow>() == 80 && align_of::<Flow>() == 8);
+    assert!(core::mem::offset_of!(Flow, cgroup_id) == 32);
+    assert!(core::mem::offset_of!(Flow, tgid) == 64);
+    assert!(core::mem::offset_of!(Flow, listener) == 78);
+    assert!(size_of::<FlowKey>() == 32 && align_of::<FlowKey>() == 8);
+    assert!(core::mem::offset_of!(FlowKey, port) == 24);
+    assert!(size_of::<Known>() == 8);
+};
