@@ -33,8 +33,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// As a metric's label: the alert's name in RFC 8446 § 6, or `closed`.
-    pub fn label(self) -> &'static str {
+    /// The alert's name in RFC 8446 § 6, or `closed`: for a metric's label.
+    pub fn name(self) -> &'static str {
         match self {
             Self::BadCertificate => "bad_certificate",
             Self::UnsupportedCertificate => "unsupported_certificate",
@@ -65,7 +65,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.alert() {
-            Some(number) => write!(f, "TLS alert {} ({number})", self.label()),
+            Some(number) => write!(f, "TLS alert {} ({number})", self.name()),
             None => f.write_str("closed right after our certificate"),
         }
     }

@@ -9,13 +9,16 @@ mod environment;
 mod java;
 mod remedy;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject};
+
 use self::bundle::Bundle;
-pub use self::remedy::{Remedy, remedy};
-use crate::Authority;
+pub use self::remedy::remedy;
 
 /// The CA's certificate alone.
 const CERTIFICATE_FILE: &str = "ca.pem";
@@ -24,14 +27,8 @@ const BUNDLE_FILE: &str = "bundle.pem";
 /// The same for Java.
 const JAVA_FILE: &str = "truststore.p12";
 
-/// One environment variable to set for a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// Its value.
-    pub value: OsString,
-}
+/// Names and values, as a process has them.
+pub type Environment = BTreeMap<OsString, OsString>;
 
 /// What was written, and what to set.
 #[derive(Clone, Debug)]
@@ -43,7 +40,7 @@ pub struct Trust {
     /// The same as a PKCS #12 trust store, for Java.
     pub java: PathBuf,
     /// What to set in the client's environment. All else stays as it is.
-    pub variables: Vec<Variable>,
+    pub variables: Environment,
     /// What could not be done as the user's environment asked, for the log.
     pub notes: Vec<String>,
 }
@@ -58,8 +55,11 @@ pub enum TrustError {
     )]
     NoSystemRoots,
     /// The CA's own certificate cannot be read back.
-    #[error("the CA's certificate is not readable PEM")]
-    Certificate,
+    #[error("the CA's certificate is not readable PEM: {source}")]
+    Certificate {
+        /// Why.
+        source: pem::Error,
+    },
     /// A file operation failed.
     #[error("cannot write {path}: {source}")]
     Io {
@@ -70,35 +70,34 @@ pub enum TrustError {
     },
 }
 
-/// Writes the files for clients of `authority` into `dir`, readable by everyone, and says which variables to set for a client that has
-/// `environment`. A missing `dir` is made. Each file is replaced in one step, so clients that start meanwhile read the old or the new.
+/// Writes the files for clients of the CA with `certificate_pem` into `dir`, readable by everyone, and says which variables to set
+/// for a client that has `environment`. A missing `dir` is made. Each file is replaced in one step, so clients that start meanwhile
+/// read the old or the new.
 ///
 /// Blocks on the disk; for start-up and `exec`, not for the request path.
-pub fn install(
-    dir: &Path,
-    authority: &Authority,
-    environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Trust, TrustError> {
-    install_with(dir, authority, &Bundle::system(), &environment)
+pub fn install(dir: &Path, certificate_pem: &str, environment: &Environment) -> Result<Trust, TrustError> {
+    install_with(dir, certificate_pem, environment, &Bundle::system())
 }
 
 fn install_with(
     dir: &Path,
-    authority: &Authority,
+    certificate_pem: &str,
+    environment: &Environment,
     system: &Bundle,
-    environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Trust, TrustError> {
     if system.is_empty() {
         return Err(TrustError::NoSystemRoots);
     }
-    let ours = Bundle::of([authority.certificate_der().clone()]);
+    let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+        .map_err(|source| TrustError::Certificate { source })?;
+    let ours = Bundle::of([certificate]);
     let all = system.union(&ours);
     bundle::make_dir(dir)?;
     let mut trust = Trust {
         certificate: dir.join(CERTIFICATE_FILE),
         bundle: dir.join(BUNDLE_FILE),
         java: dir.join(JAVA_FILE),
-        variables: Vec::new(),
+        variables: Environment::new(),
         notes: Vec::new(),
     };
     bundle::write(&trust.certificate, ours.to_pem().as_bytes())?;

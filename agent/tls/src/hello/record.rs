@@ -82,6 +82,11 @@ impl Records {
         self.message = Vec::new();
     }
 
+    #[cfg(test)]
+    pub(super) fn message_capacity(&self) -> usize {
+        self.message.capacity()
+    }
+
     /// Takes one byte of a record header; `false` when it cannot be part of one. Each byte is judged as it comes, so that what is
     /// not TLS is known at its first byte and need not be waited for.
     fn header_byte(&mut self, byte: u8) -> bool {

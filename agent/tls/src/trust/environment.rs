@@ -1,11 +1,11 @@
 //! Which variables to set, and to what, given those that the user had set.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::bundle::{self, Bundle};
-use super::{Trust, TrustError, Variable};
+use super::{Environment, Trust, TrustError};
 
 /// OpenSSL's second source of roots, read in addition to `SSL_CERT_FILE` by OpenSSL and Go, instead of it by some others.
 const CERT_DIR: &str = "SSL_CERT_DIR";
@@ -41,15 +41,13 @@ const REPLACING: [Replacing; 12] = [
 /// Variables that name roots to use in addition. Node reads the one, Bun (claude-code) as well; Deno the other.
 const ADDING: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
 
-type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
 /// Fills in `trust.variables`, writing a bundle for each set of roots that the user chose.
 pub(super) fn plan(
     trust: &mut Trust,
     dir: &Path,
     system: &Bundle,
     ours: &Bundle,
-    environment: Environment<'_>,
+    environment: &Environment,
 ) -> Result<(), TrustError> {
     let with_system = system.union(ours);
     for replacing in &REPLACING {
@@ -61,14 +59,14 @@ pub(super) fn plan(
         } else {
             continue;
         };
-        trust.variables.push(Variable { name: replacing.name, value: value.into() });
+        trust.variables.insert(replacing.name.into(), value.into());
     }
     for name in ADDING {
         let value = match paths(environment, name).first().and_then(|path| read(name, path, &mut trust.notes)) {
             Some(theirs) => write(dir, &theirs.union(ours))?,
             None => trust.certificate.clone(),
         };
-        trust.variables.push(Variable { name, value: value.into() });
+        trust.variables.insert(name.into(), value.into());
     }
     java(trust, environment);
     Ok(())
@@ -77,7 +75,7 @@ pub(super) fn plan(
 /// The roots that the readers of a variable would use by the user's choice; `None` where the user made none.
 fn chosen(
     replacing: &Replacing,
-    environment: Environment<'_>,
+    environment: &Environment,
     system: &Bundle,
     notes: &mut Vec<String>,
 ) -> Option<Bundle> {
@@ -103,10 +101,10 @@ fn chosen(
 }
 
 /// The paths in a variable: only `SSL_CERT_DIR` can hold several. Empty where it is not set, or set to nothing.
-fn paths(environment: Environment<'_>, name: &str) -> Vec<PathBuf> {
-    let Some(value) = environment(name).filter(|value| !value.is_empty()) else { return Vec::new() };
+fn paths(environment: &Environment, name: &str) -> Vec<PathBuf> {
+    let Some(value) = environment.get(OsStr::new(name)).filter(|value| !value.is_empty()) else { return Vec::new() };
     if name == CERT_DIR {
-        env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
+        env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect()
     } else {
         vec![value.into()]
     }
@@ -134,10 +132,11 @@ fn write(dir: &Path, bundle: &Bundle) -> Result<PathBuf, TrustError> {
 }
 
 /// Points Java at our trust store, unless the user has pointed it at theirs. `java`'s own arguments come later and win.
-fn java(trust: &mut Trust, environment: Environment<'_>) {
-    let theirs = environment(JAVA_OPTIONS).unwrap_or_default();
-    let elsewhere = [theirs.clone(), environment("JDK_JAVA_OPTIONS").unwrap_or_default()];
-    if elsewhere.iter().any(|options| options.to_string_lossy().contains("javax.net.ssl.trustStore")) {
+fn java(trust: &mut Trust, environment: &Environment) {
+    let options = |name: &str| environment.get(OsStr::new(name)).cloned().unwrap_or_default();
+    let theirs = options(JAVA_OPTIONS);
+    let names_store = |options: &OsStr| options.to_string_lossy().contains("javax.net.ssl.trustStore");
+    if names_store(&theirs) || names_store(&options("JDK_JAVA_OPTIONS")) {
         trust.notes.push(format!(
             "Java's options name a trust store already; import {} into it with keytool",
             trust.certificate.display()
@@ -152,5 +151,5 @@ fn java(trust: &mut Trust, environment: Environment<'_>) {
     value.push("\"-Djavax.net.ssl.trustStore=");
     value.push(&trust.java);
     value.push("\" -Djavax.net.ssl.trustStoreType=PKCS12");
-    trust.variables.push(Variable { name: JAVA_OPTIONS, value });
+    trust.variables.insert(JAVA_OPTIONS.into(), value);
 }
