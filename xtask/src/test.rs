@@ -75,9 +75,12 @@ fn run_by_cargo(suites: &[Suite], all: bool, rest: &[OsString]) -> Result<Tally>
     setup::ensure(&parts)?;
     let selection = if all { vec!["--workspace".to_owned()] } else { selection(suites, &workspace::packages()?)? };
 
-    // The end-to-end tests start the agent's own executable, which `cargo test` alone does not promise to build.
     shell::step("Building the agent and the tests");
-    shell::run(workspace::cargo("build").args(["--workspace", "--bins"]))?;
+    if suites.iter().any(|suite| *suite != Suite::Unit) {
+        // These tests start the agent's own executable, which `cargo test` alone does not promise to build. All targets at once, so
+        // that executables and tests share their dependencies' features and nothing is compiled twice.
+        shell::run(workspace::cargo("build").args(["--workspace", "--all-targets"]))?;
+    }
     shell::run(workspace::cargo("test").args(&selection).arg("--no-run"))?;
 
     shell::step("Testing");

@@ -77,8 +77,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if packages.iter().all(|package| has_candidate(package)) && shell::run(&mut install_command(packages)).is_ok() {
         return Ok(());
     }
-    shell::note("The package lists are absent or out of date; fetching them");
-    shell::run(apt_get().args(["update"]))?;
+    shell::note("The package lists are absent or out of date");
+    update()?;
     shell::run(&mut install_command(packages))
 }
 
@@ -112,7 +112,8 @@ fn install_command(packages: &[&str]) -> Command {
 fn apt_get() -> Command {
     let mut command = privilege::as_root("apt-get");
     // Another apt may be at work, on a machine that has just started for instance: wait for it.
-    command.args(["--quiet", "--option=DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["--quiet=2", "--option=DPkg::Lock::Timeout=300", "--option=Dpkg::Use-Pty=0"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 

@@ -33,8 +33,10 @@ pub(crate) fn missing() -> Option<Missing> {
 
 fn install() -> Result<()> {
     let by_rustup = shell::find_program("rustup").is_some() && {
-        let mut rustup = Command::new("rustup");
-        shell::run(rustup.args(["component", "add", "rust-src"]).current_dir(crate::workspace::root())).is_ok()
+        // Behind some firewalls it neither works nor fails.
+        let mut rustup = Command::new("timeout");
+        shell::run(rustup.args(["300", "rustup", "component", "add", "rust-src"]).current_dir(crate::workspace::root()))
+            .is_ok()
     };
     if by_rustup && in_rustup().is_some() {
         return Ok(());
