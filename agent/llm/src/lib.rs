@@ -7,10 +7,12 @@
 mod call;
 mod catalogue;
 mod failure;
+mod json;
 mod price;
 mod refusal;
 mod request;
 mod response;
+mod sse;
 mod usage;
 
 pub use call::{Api, Call, Operation, identify};

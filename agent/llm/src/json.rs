@@ -1,0 +1,375 @@
+//! Reads a few fields out of JSON that passes by, cut anywhere, without holding it.
+//!
+//! A serde type needs the whole text at once; requests of 100 MB and answers with images in them do not fit that. The
+//! scanner follows the given paths, skips everything else at the speed of `memchr`, and keeps at most one key or scalar of
+//! [`MAX_TEXT`] bytes. It does not validate: malformed JSON yields fewer fields or odd ones, never a panic.
+
+mod paths;
+
+pub(crate) use paths::Paths;
+
+use memchr::memchr2;
+
+/// The longest key or scalar that is read, in bytes as written. Longer ones count as absent.
+pub(crate) const MAX_TEXT: usize = 1024;
+
+/// How deep paths may lead, arrays included. What is deeper is skipped.
+const MAX_DEPTH: usize = 16;
+
+/// What was found at a path.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Value<'a> {
+    Text(&'a str),
+    /// A whole number that is not negative. Others are not reported.
+    Number(u64),
+    Bool(bool),
+    /// The end of an object at this path.
+    End,
+}
+
+/// Takes what the scanner finds.
+pub(crate) trait Visit<F> {
+    /// A value at the path of `field`. A `null` is no value.
+    fn field(&mut self, field: F, value: Value<'_>);
+
+    /// An object at the top, or directly in an array at the top, is complete.
+    fn document(&mut self) {}
+}
+
+/// The state between two pieces of text.
+pub(crate) struct Scanner<F: 'static> {
+    paths: &'static Paths<F>,
+    /// The containers open on a path, outermost first; the first `depth` count.
+    open: [Open; MAX_DEPTH],
+    depth: usize,
+    /// Where the next value stands; `None` off all paths.
+    target: Option<u16>,
+    state: State,
+    /// How many containers are open off all paths.
+    skipped: u64,
+    /// The key or scalar that is being read, as written.
+    text: Vec<u8>,
+    too_long: bool,
+    /// The text holds a `\`.
+    has_escape: bool,
+    /// The last byte was a `\` that escapes the next.
+    escaping: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Open {
+    /// The object's own place in the paths, or the one of the array's elements.
+    node: u16,
+    is_object: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// Before a value: after a colon, in an array, or at the top.
+    Value,
+    /// In an object, before a key or the end.
+    Key,
+    /// Between a key and its value.
+    Colon,
+    /// In a string.
+    Text(Role),
+    /// In a number or a word.
+    Literal,
+    /// Off all paths, outside of strings.
+    Skip,
+    /// Off all paths, in a string.
+    SkipText,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Key,
+    Scalar,
+    Ignored,
+}
+
+impl<F: Copy> Scanner<F> {
+    pub(crate) fn new(paths: &'static Paths<F>) -> Self {
+        Self {
+            paths,
+            open: [Open { node: Paths::<F>::ROOT, is_object: false }; MAX_DEPTH],
+            depth: 0,
+            target: Some(Paths::<F>::ROOT),
+            state: State::Value,
+            skipped: 0,
+            text: Vec::new(),
+            too_long: false,
+            has_escape: false,
+            escaping: false,
+        }
+    }
+
+    /// Forgets an unfinished text, to begin with a new one.
+    pub(crate) fn reset(&mut self) {
+        self.depth = 0;
+        self.skipped = 0;
+        self.clear_text();
+        self.after_value();
+    }
+
+    /// Whether nothing is open: all that was begun has ended.
+    pub(crate) fn is_at_top(&self) -> bool {
+        self.depth == 0 && self.state == State::Value
+    }
+
+    pub(crate) fn push(&mut self, mut bytes: &[u8], visit: &mut impl Visit<F>) {
+        while !bytes.is_empty() {
+            let used = match self.state {
+                State::Value => self.value(bytes, visit),
+                State::Key => self.key(bytes, visit),
+                State::Colon => self.colon(bytes, visit),
+                State::Text(role) => self.text(role, bytes, visit),
+                State::Literal => self.literal(bytes, visit),
+                State::Skip => self.skip(bytes),
+                State::SkipText => self.skip_text(bytes),
+            };
+            bytes = &bytes[used..];
+        }
+    }
+
+    fn value(&mut self, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
+        let Some(at) = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':')) else {
+            return bytes.len();
+        };
+        match bytes[at] {
+            b'{' => self.open_container(true),
+            b'[' => self.open_container(false),
+            b'}' => self.close(true, visit),
+            b']' => self.close(false, visit),
+            b'"' => {
+                self.clear_text();
+                let wanted = self.target.is_some_and(|node| self.paths.field(node).is_some());
+                self.state = State::Text(if wanted { Role::Scalar } else { Role::Ignored });
+            }
+            _ => {
+                self.clear_text();
+                self.state = State::Literal;
+                return at;
+            }
+        }
+        at + 1
+    }
+
+    fn key(&mut self, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
+        let Some(at) = bytes.iter().position(|byte| matches!(byte, b'"' | b'}')) else { return bytes.len() };
+        if bytes[at] == b'"' {
+            self.clear_text();
+            self.state = State::Text(Role::Key);
+        } else {
+            self.close(true, visit);
+        }
+        at + 1
+    }
+
+    fn colon(&mut self, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
+        let Some(at) = bytes.iter().position(|byte| matches!(byte, b':' | b'}')) else { return bytes.len() };
+        if bytes[at] == b':' {
+            self.state = State::Value;
+        } else {
+            self.close(true, visit);
+        }
+        at + 1
+    }
+
+    fn text(&mut self, role: Role, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
+        if self.escaping {
+            self.escaping = false;
+            self.keep(role, &bytes[..1]);
+            return 1;
+        }
+        match memchr2(b'"', b'\\', bytes) {
+            None => {
+                self.keep(role, bytes);
+                bytes.len()
+            }
+            Some(at) if bytes[at] == b'\\' => {
+                self.keep(role, &bytes[..=at]);
+                self.has_escape = true;
+                self.escaping = true;
+                at + 1
+            }
+            Some(at) => {
+                if role == Role::Ignored {
+                    self.after_value();
+                } else if self.text.is_empty() && !self.too_long && at <= MAX_TEXT {
+                    // The usual case: all of it is in one piece, and nothing needs copying.
+                    self.end_text(role, std::str::from_utf8(&bytes[..at]).ok(), visit);
+                } else {
+                    self.keep(role, &bytes[..at]);
+                    let kept = std::mem::take(&mut self.text);
+                    let decoded = if self.has_escape { unescape(&kept) } else { None };
+                    let plain = || std::str::from_utf8(&kept).ok().filter(|_| !self.has_escape);
+                    let text = if self.too_long { None } else { decoded.as_deref().or_else(plain) };
+                    self.end_text(role, text, visit);
+                    self.text = kept;
+                }
+                at + 1
+            }
+        }
+    }
+
+    fn end_text(&mut self, role: Role, text: Option<&str>, visit: &mut impl Visit<F>) {
+        if role == Role::Key {
+            self.target = text.and_then(|key| self.paths.child(self.open[self.depth - 1].node, key));
+            self.state = State::Colon;
+            return;
+        }
+        let field = self.target.and_then(|node| self.paths.field(node));
+        if let (Some(field), Some(text)) = (field, text) {
+            visit.field(field, Value::Text(text));
+        }
+        self.after_value();
+    }
+
+    fn literal(&mut self, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
+        let is_end =
+            |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' | b':' | b'"' | b'{' | b'[');
+        let end = bytes.iter().position(is_end);
+        let at = end.unwrap_or(bytes.len());
+        let field = self.target.and_then(|node| self.paths.field(node));
+        if field.is_some() {
+            self.keep(Role::Scalar, &bytes[..at]);
+        }
+        if end.is_some() {
+            if let (Some(field), Some(value), false) = (field, literal(&self.text), self.too_long) {
+                visit.field(field, value);
+            }
+            self.after_value();
+        }
+        at
+    }
+
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'"' => {
+                    self.state = State::SkipText;
+                    return at + 1;
+                }
+                b'{' | b'[' => self.skipped += 1,
+                b'}' | b']' => {
+                    self.skipped -= 1;
+                    if self.skipped == 0 {
+                        self.after_value();
+                        return at + 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        bytes.len()
+    }
+
+    fn skip_text(&mut self, bytes: &[u8]) -> usize {
+        if self.escaping {
+            self.escaping = false;
+            return 1;
+        }
+        let Some(at) = memchr2(b'"', b'\\', bytes) else { return bytes.len() };
+        if bytes[at] == b'\\' {
+            self.escaping = true;
+        } else {
+            self.state = State::Skip;
+        }
+        at + 1
+    }
+
+    fn open_container(&mut self, is_object: bool) {
+        let node = if is_object {
+            self.target.filter(|&node| self.paths.has_children(node))
+        } else {
+            self.target.and_then(|node| self.paths.element(node))
+        };
+        match node {
+            Some(node) if self.depth < MAX_DEPTH => {
+                self.open[self.depth] = Open { node, is_object };
+                self.depth += 1;
+                self.after_value();
+            }
+            _ => {
+                self.skipped = 1;
+                self.state = State::Skip;
+            }
+        }
+    }
+
+    /// A bracket that closes what is not open is ignored.
+    fn close(&mut self, is_object: bool, visit: &mut impl Visit<F>) {
+        let Some(open) = self.depth.checked_sub(1).map(|last| self.open[last]) else { return };
+        if open.is_object != is_object {
+            return;
+        }
+        self.depth -= 1;
+        if is_object {
+            if let Some(field) = self.paths.field(open.node) {
+                visit.field(field, Value::End);
+            }
+            if open.node == Paths::<F>::ROOT {
+                visit.document();
+            }
+        }
+        self.after_value();
+    }
+
+    fn after_value(&mut self) {
+        match self.depth.checked_sub(1).map(|last| self.open[last]) {
+            Some(Open { is_object: true, .. }) => self.state = State::Key,
+            Some(Open { node, .. }) => {
+                self.target = Some(node);
+                self.state = State::Value;
+            }
+            None => {
+                self.target = Some(Paths::<F>::ROOT);
+                self.state = State::Value;
+            }
+        }
+    }
+
+    fn clear_text(&mut self) {
+        self.text.clear();
+        self.too_long = false;
+        self.has_escape = false;
+        self.escaping = false;
+    }
+
+    fn keep(&mut self, role: Role, bytes: &[u8]) {
+        if role == Role::Ignored || self.too_long {
+        } else if self.text.len() + bytes.len() > MAX_TEXT {
+            self.too_long = true;
+        } else {
+            self.text.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// A string as written between its quotes. Rare enough to leave surrogates and all to serde.
+fn unescape(written: &[u8]) -> Option<String> {
+    let quoted = [b"\"", written, b"\""].concat();
+    serde_json::from_slice(&quoted).ok()
+}
+
+fn literal(written: &[u8]) -> Option<Value<'static>> {
+    match written {
+        b"true" => Some(Value::Bool(true)),
+        b"false" => Some(Value::Bool(false)),
+        [b'-' | b'0'..=b'9', ..] => {
+            let text = std::str::from_utf8(written).ok()?;
+            text.parse().ok().or_else(|| whole(text.parse().ok()?)).map(Value::Number)
+        }
+        _ => None,
+    }
+}
+
+/// Some servers write counts as `12.0` or `1e3`.
+#[expect(clippy::cast_sign_loss, reason = "the range is checked")]
+fn whole(number: f64) -> Option<u64> {
+    (number.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&number)).then_some(number as u64)
+}
+
+#[cfg(test)]
+mod tests;

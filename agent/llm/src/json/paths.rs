@@ -1,0 +1,62 @@
+/// Paths through JSON and the field each leads to, as a tree. A path is keys joined by dots; `[]` after a key enters the
+/// array there: `usage.iterations[].output_tokens`. Arrays around whole documents are entered by themselves.
+pub(crate) struct Paths<F> {
+    nodes: Vec<Node<F>>,
+}
+
+struct Node<F> {
+    children: Vec<(String, u16)>,
+    element: Option<u16>,
+    field: Option<F>,
+}
+
+impl<F: Copy> Paths<F> {
+    pub(super) const ROOT: u16 = 0;
+
+    pub(crate) fn new<P: AsRef<str>>(paths: impl IntoIterator<Item = (P, F)>) -> Self {
+        let mut tree = Self { nodes: Vec::new() };
+        let root = tree.add();
+        tree.nodes[usize::from(root)].element = Some(root);
+        for (path, field) in paths {
+            let mut at = root;
+            for step in path.as_ref().split('.') {
+                let key = step.strip_suffix("[]").unwrap_or(step);
+                at = tree.child(at, key).unwrap_or_else(|| {
+                    let child = tree.add();
+                    tree.nodes[usize::from(at)].children.push((key.to_owned(), child));
+                    child
+                });
+                if key != step {
+                    at = tree.element(at).unwrap_or_else(|| {
+                        let element = tree.add();
+                        tree.nodes[usize::from(at)].element = Some(element);
+                        element
+                    });
+                }
+            }
+            tree.nodes[usize::from(at)].field = Some(field);
+        }
+        tree
+    }
+
+    fn add(&mut self) -> u16 {
+        self.nodes.push(Node { children: Vec::new(), element: None, field: None });
+        u16::try_from(self.nodes.len() - 1).expect("path tables have a few dozen entries")
+    }
+
+    pub(super) fn child(&self, node: u16, key: &str) -> Option<u16> {
+        self.nodes[usize::from(node)].children.iter().find(|(name, _)| name == key).map(|&(_, child)| child)
+    }
+
+    pub(super) fn has_children(&self, node: u16) -> bool {
+        !self.nodes[usize::from(node)].children.is_empty()
+    }
+
+    pub(super) fn element(&self, node: u16) -> Option<u16> {
+        self.nodes[usize::from(node)].element
+    }
+
+    pub(super) fn field(&self, node: u16) -> Option<F> {
+        self.nodes[usize::from(node)].field
+    }
+}
