@@ -13,7 +13,6 @@
 //! HTTP, exchange by exchange
 //! ```
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +22,15 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tollgate_kernel::Flow;
 use tollgate_llm::{Catalogue, Provider};
-use tollgate_tls::Authority;
 use tollgate_tls::hello::ClientHello;
+use tollgate_tls::{Authority, Refusal, closed_after_certificate};
 use tollgate_workload::{Caller, Workloads};
 
 use crate::drain;
 use crate::http::{Connection, Http};
 use crate::fate::{ConnectionRecord, Fate, TunnelReason};
 use crate::observe::Observer;
+use crate::opened::{FirstWord, Opened};
 use crate::peek::{Limits, Opaque, PeekError, Peeked, peek};
 use crate::prefixed::Prefixed;
 use crate::refusals::Refusals;
@@ -38,6 +38,10 @@ use crate::tunnel::{Carried, carry, dial, reset};
 
 /// How long a client may take for its side of the handshake. Generous: a slow client is not a refusal.
 const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How soon after the handshake an end without a request counts as a refusal. A connection that was made in advance and never
+/// used is older when it is closed.
+const RIGHT_AFTER: Duration = Duration::from_secs(5);
 
 /// Whose TLS is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -215,7 +219,6 @@ impl Proxy {
             }
         };
         let Accepted { client, caller, destination, started } = accepted;
-        let handshake = TlsAcceptor::from(config).accept(Prefixed::new(client, bytes));
         let report = |fate| {
             self.observer.connection(ConnectionRecord {
                 caller: Arc::clone(&caller),
@@ -226,32 +229,44 @@ impl Proxy {
                 duration: started.elapsed(),
             });
         };
+        let handshake = TlsAcceptor::from(config).accept(Prefixed::new(client, bytes));
         let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return report(self.handshake_failed(&caller, &host, &error)),
+            Ok(Err(error)) => {
+                return report(match closed_after_certificate(Some(&error), 0) {
+                    Some(refusal) => self.refused(&caller, &host, refusal),
+                    None => {
+                        tracing::debug!(program = %caller.program, %host, %error, "a client's handshake failed");
+                        Fate::HandshakeFailed
+                    }
+                });
+            }
             Err(_elapsed) => return report(Fate::HandshakeFailed),
         };
-        self.refusals.forgive(&caller.program, &host);
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         report(Fate::Intercepted);
+        let opened = Instant::now();
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let (refusals, program, to) = (Arc::clone(&self.refusals), Arc::clone(&caller.program), Arc::clone(&host));
+        let (stream, verdict) = Opened::new(stream, move || refusals.forgive(&program, &to));
         let connection = Connection { host: Arc::clone(&host), destination, caller: Arc::clone(&caller), provider, http2 };
         if let Err(error) = self.http.serve(stream, connection, drain).await {
             tracing::debug!(program = %caller.program, %host, %error, "a client connection ended in an error");
         }
+        if let FirstWord::Refused(refusal) = verdict.first_word()
+            && opened.elapsed() < RIGHT_AFTER
+        {
+            report(self.refused(&caller, &host, refusal));
+        }
     }
 
-    /// Tells a refusal of our certificate from any other failure, and remembers it.
-    fn handshake_failed(&self, caller: &Caller, host: &Arc<str>, error: &io::Error) -> Fate {
-        let Some(refusal) = tollgate_tls::client_refusal(error) else {
-            tracing::debug!(program = %caller.program, %host, %error, "a client's handshake failed");
-            return Fate::HandshakeFailed;
-        };
+    /// Remembers that a client refused our certificate, and says so to whoever can do something about it.
+    fn refused(&self, caller: &Caller, host: &Arc<str>, refusal: Refusal) -> Fate {
         let reason = refusal.name();
         let period = self.refusals.remember(&caller.program, host, reason);
-        let remedy = tollgate_tls::remedy(&caller.program);
+        let remedy = tollgate_tls::trust::remedy(&caller.program);
         tracing::warn!(
             program = %caller.program, user = %caller.user, pid = caller.pid, %host, reason,
-            tunnelled_for_seconds = period.as_secs(), remedy,
+            tunnelled_for_seconds = period.as_secs(), %remedy,
             "a client refused our certificate; its next tries are tunnelled"
         );
         Fate::ClientRefused(reason)

@@ -3,7 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+mod opened;
+mod prefixed;
+
 pub mod drain;
 pub mod fate;
+pub mod peek;
 pub mod refusals;
 pub mod tunnel;

@@ -38,7 +38,7 @@ impl Default for Limits {
             patience: Duration::from_millis(250),
             timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
-            bytes: 64 * 1024,
+            bytes: tollgate_tls::hello::LIMIT,
         }
     }
 }
@@ -92,8 +92,8 @@ pub enum PeekError {
 pub async fn peek(client: &mut TcpStream, destination: SocketAddr, limits: Limits) -> Result<Peeked, PeekError> {
     let mut bytes = Vec::with_capacity(2_048);
     let mut server = None;
-    match tokio::time::timeout(limits.patience, client.readable()).await {
-        Ok(readable) => readable.map_err(PeekError::Client)?,
+    match tokio::time::timeout(limits.patience, spoken(client)).await {
+        Ok(spoken) => spoken.map_err(PeekError::Client)?,
         Err(_silence) => {
             let dialled = dial(destination, limits.connect_timeout).await?;
             if server_speaks_first(client, &dialled).await.map_err(PeekError::Client)? {
@@ -103,7 +103,7 @@ pub async fn peek(client: &mut TcpStream, destination: SocketAddr, limits: Limit
         }
     }
     let deadline = Instant::now() + limits.timeout;
-    let mut parser = Parser::new(limits.bytes);
+    let mut parser = Parser::with_limit(limits.bytes);
     let why = loop {
         let seen = bytes.len();
         match timeout_at(deadline, client.read_buf(&mut bytes)).await {
@@ -128,9 +128,14 @@ async fn server_speaks_first(client: &TcpStream, server: &TcpStream) -> io::Resu
     tokio::select! {
         // Where both have spoken, the client's bytes decide what the connection is.
         biased;
-        readable = client.readable() => readable.map(|()| false),
-        readable = server.readable() => Ok(readable.is_ok()),
+        spoken = spoken(client) => spoken.map(|()| false),
+        _ = spoken(server) => Ok(true),
     }
+}
+
+/// Returns when there is a byte to read, or the end. Readiness alone may be a false alarm; a byte in the buffer is none.
+async fn spoken(stream: &TcpStream) -> io::Result<()> {
+    stream.peek(&mut [0]).await.map(drop)
 }
 
 #[cfg(test)]
@@ -197,7 +202,9 @@ mod tests {
         let (mut app, mut client) = pair().await;
         app.write_all(b"GET / HTTP/1.1\r\n").await.expect("open");
         let peeked = peek(&mut client, dead().await, Limits::default()).await.expect("read");
-        assert!(matches!(peeked, Peeked::Opaque { why: Opaque::NotTls, ref bytes, .. } if bytes == b"GET / HTTP/1.1\r\n"));
+        assert!(
+            matches!(peeked, Peeked::Opaque { why: Opaque::NotTls, ref bytes, .. } if bytes == b"GET / HTTP/1.1\r\n")
+        );
     }
 
     #[tokio::test]
