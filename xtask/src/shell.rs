@@ -37,6 +37,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Shows and runs a command whose output is of interest only when it fails.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
+    show_line(command);
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| cannot_start(command))?;
+    if !output.status.success() {
+        eprint!("{}", String::from_utf8_lossy(&output.stdout));
+        bail!("`{}` failed ({})", show(command), output.status);
+    }
+    Ok(())
+}
+
 /// Shows a command that is about to run.
 pub(crate) fn show_line(command: &Command) {
     eprintln!("{}+ {}{}", style("2"), show(command), style("0"));

@@ -74,12 +74,14 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     shell::step(&format!("Installing Debian packages: {}", packages.join(", ")));
     privilege::announce("packages are installed for the whole machine")?;
-    if packages.iter().all(|package| has_candidate(package)) && shell::run(&mut install_command(packages)).is_ok() {
+    if packages.iter().all(|package| has_candidate(package))
+        && shell::run_quietly(&mut install_command(packages)).is_ok()
+    {
         return Ok(());
     }
     shell::note("The package lists are absent or out of date");
     update()?;
-    shell::run(&mut install_command(packages))
+    shell::run_quietly(&mut install_command(packages))
 }
 
 /// The version that apt would install, by the lists that are here now.
@@ -100,7 +102,7 @@ fn candidate_in(policy: &str) -> Option<&str> {
 /// Fetches the package lists.
 pub(crate) fn update() -> Result<()> {
     privilege::announce("package lists are fetched for the whole machine")?;
-    shell::run(apt_get().arg("update"))
+    shell::run_quietly(apt_get().arg("update"))
 }
 
 fn install_command(packages: &[&str]) -> Command {
