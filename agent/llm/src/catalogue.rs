@@ -32,16 +32,15 @@ pub struct Provider {
 /// All providers that are known, built in or added by the user.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    providers: Vec<Provider>,
+    providers: Vec<Arc<Provider>>,
 }
 
 impl Catalogue {
     /// The providers known without any configuration.
     pub fn builtin() -> Self {
-        let providers = builtin::PROVIDERS.iter().map(|&(name, dialect, hosts)| Provider {
-            name: Arc::from(name),
-            hosts: hosts.iter().map(|host| host.parse().expect("built-in hosts are tested patterns")).collect(),
-            dialect,
+        let providers = builtin::PROVIDERS.iter().map(|&(name, dialect, hosts)| {
+            let hosts = hosts.iter().map(|host| host.parse().expect("built-in hosts are tested patterns")).collect();
+            Arc::new(Provider { name: Arc::from(name), hosts, dialect })
         });
         Self { providers: providers.collect() }
     }
@@ -49,12 +48,12 @@ impl Catalogue {
     /// Adds a provider. Its hosts win over those already there, so that a user can rename or redirect a built-in one.
     #[must_use]
     pub fn with(mut self, provider: Provider) -> Self {
-        self.providers.insert(0, provider);
+        self.providers.insert(0, Arc::new(provider));
         self
     }
 
     /// Every provider, in the order in which they are searched.
-    pub fn providers(&self) -> &[Provider] {
+    pub fn providers(&self) -> &[Arc<Provider>] {
         &self.providers
     }
 
@@ -67,7 +66,7 @@ impl Catalogue {
     }
 
     /// The provider that answers at `host`, a bare name without a port.
-    pub fn find(&self, host: &str) -> Option<&Provider> {
+    pub fn find(&self, host: &str) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| provider.hosts.iter().any(|pattern| pattern.matches(host)))
     }
 }
