@@ -6,6 +6,7 @@
 
 mod call;
 mod catalogue;
+mod coding;
 mod failure;
 mod json;
 mod price;
