@@ -1,0 +1,66 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tollgate_ebpf::name::Pattern;
+use tollgate_llm::{Dialect, Provider};
+
+use crate::check::Checks;
+use crate::document::Path;
+use crate::value::{Leaf, ProviderName};
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawProvider {
+    /// What it is called in metrics, logs and reports.
+    name: Leaf<ProviderName>,
+    /// Host names that it answers at: exact, or with one `*`. `*.example.com` stands for one or more
+    /// labels before the rest, `*-llm.example.com` for one label with that ending, and
+    /// `llm.*.example.com` for exactly one label.
+    hosts: Vec<Leaf<Pattern>>,
+    /// The API that it speaks.
+    dialect: RawDialect,
+}
+
+/// An API that requests and answers are read by.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RawDialect {
+    /// OpenAI's, as most servers speak it.
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
+}
+
+impl From<RawDialect> for Dialect {
+    fn from(dialect: RawDialect) -> Self {
+        match dialect {
+            RawDialect::OpenAi => Self::OpenAi,
+            RawDialect::Anthropic => Self::Anthropic,
+            RawDialect::Gemini => Self::Gemini,
+        }
+    }
+}
+
+pub(crate) fn check(raw: Vec<RawProvider>, checks: &mut Checks<'_>) -> Vec<Provider> {
+    let mut providers: Vec<Provider> = Vec::new();
+    for (index, provider) in raw.into_iter().enumerate() {
+        let here = Path::default().key("providers").index(index);
+        if provider.hosts.is_empty() {
+            checks.report(&here.clone().key("hosts"), "the provider has no hosts", "name at least one");
+        }
+        if providers.iter().any(|other| *other.name == provider.name.0.0) {
+            let message = format!("`{}` is defined twice", provider.name.0.0);
+            checks.report(&here.clone().key("name"), message, "put all its hosts into one list");
+        }
+        let hosts: Vec<Pattern> = provider.hosts.into_iter().map(|host| host.0).collect();
+        for (number, host) in hosts.iter().enumerate() {
+            if providers.iter().any(|other| other.hosts.contains(host)) || hosts[..number].contains(host) {
+                let message = format!("`{host}` is already listed above");
+                checks.report(&here.clone().key("hosts").index(number), message, "keep it in one place");
+            }
+        }
+        providers.push(Provider { name: provider.name.0.0.into(), hosts, dialect: provider.dialect.into() });
+    }
+    providers
+}

@@ -1,0 +1,65 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Config;
+use crate::admin::RawAdmin;
+use crate::ca::RawCa;
+use crate::check::{Checks, at};
+use crate::document::Document;
+use crate::drain::RawDrain;
+use crate::error::Problem;
+use crate::intercept::RawIntercept;
+use crate::log::Log;
+use crate::peek::RawPeek;
+use crate::provider::{self, RawProvider};
+use crate::terminate::Terminate;
+use crate::upstream::RawUpstream;
+
+/// The file as it is written.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Raw {
+    /// What is intercepted, and what happens when the agent is not there.
+    intercept: RawIntercept,
+    /// Whose TLS is opened.
+    terminate: Terminate,
+    /// Providers to add to the built-in ones: private hosts, and servers that speak a provider's
+    /// dialect, such as vLLM. A host that a built-in provider also has goes to the one named here.
+    providers: Vec<RawProvider>,
+    /// Connections to providers. Their certificates are always verified.
+    upstream: RawUpstream,
+    /// The certificate authority that intercepted clients meet.
+    ca: RawCa,
+    /// Metrics, health and status, over plain HTTP.
+    admin: RawAdmin,
+    /// How the agent stops.
+    drain: RawDrain,
+    /// The agent's own log. It never holds keys, prompts or answers.
+    log: Log,
+    /// How long, and for how much, is waited until it is known what a new connection is.
+    peek: RawPeek,
+}
+
+impl Raw {
+    pub(crate) fn check(self, document: &Document) -> Result<Config, Vec<Problem>> {
+        let mut checks = Checks::new(document);
+        let config = Config {
+            intercept: self.intercept.check(&mut checks),
+            terminate: self.terminate,
+            providers: provider::check(self.providers, &mut checks),
+            upstream: self.upstream.into(),
+            ca: self.ca.into(),
+            admin: self.admin.into(),
+            drain: self.drain.into(),
+            log: self.log,
+            peek: self.peek.check(&mut checks),
+        };
+        if let Some(listen) = config.admin.listen
+            && config.intercept.listen_ports.ports().contains(&listen.port())
+        {
+            let message = format!("port {} is one that intercepted connections are taken at", listen.port());
+            checks.report(&at("admin", "listen"), message, "choose one outside `intercept.listen_ports`");
+        }
+        checks.finish(config)
+    }
+}
