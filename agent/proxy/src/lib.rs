@@ -3,11 +3,17 @@
 
 #![forbid(unsafe_code)]
 
+mod exchange;
 mod opened;
 mod prefixed;
 
+pub mod accept;
+pub mod connection;
 pub mod drain;
 pub mod fate;
+pub mod http;
+pub mod observe;
 pub mod peek;
 pub mod refusals;
 pub mod tunnel;
+pub mod upstream;

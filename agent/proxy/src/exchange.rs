@@ -1,0 +1,231 @@
+//! One request and its response, from the head of the request to one [`Record`].
+//!
+//! ```text
+//! begin ──► identify ──► answered (or refused) ──► passed, frame by frame ──► end ──► settle
+//! ```
+//!
+//! [`Open`] is held by whoever drives the exchange at the time: the service, then the response's body or the relay. Whatever
+//! happens to that holder, the exchange is ended once. It is settled by the connection's own task, after the flush, so that the
+//! last frame does not wait for the meter either.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tollgate_ledger::{Outcome, Record};
+use tollgate_llm::{Call, Provider, ResponseFacts, ResponseMeter};
+use tollgate_workload::Caller;
+
+use crate::http::backlog::Backlog;
+use crate::http::request::RequestSource;
+use crate::observe::Observer;
+
+/// What is known when the head of a request has been read.
+pub(crate) struct Exchange {
+    started: Instant,
+    started_at: SystemTime,
+    host: Arc<str>,
+    provider: Arc<Provider>,
+    caller: Arc<Caller>,
+    call: Call,
+    request: RequestSource,
+    response: Option<ResponseMeter>,
+    backlog: Backlog,
+    status: Option<StatusCode>,
+    streams: bool,
+    first_byte: Option<Duration>,
+    response_bytes: u64,
+    observer: Arc<dyn Observer>,
+    settled: bool,
+}
+
+impl Exchange {
+    pub(crate) fn begin(
+        host: Arc<str>,
+        provider: Arc<Provider>,
+        caller: Arc<Caller>,
+        call: Call,
+        request: RequestSource,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            host,
+            provider,
+            caller,
+            call,
+            request,
+            response: None,
+            backlog: Backlog::default(),
+            status: None,
+            streams: false,
+            first_byte: None,
+            response_bytes: 0,
+            observer,
+            settled: false,
+        }
+    }
+
+    /// The provider has answered; its body is to be metered.
+    pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
+        let text = |name| response.headers().get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        let content_type = text(header::CONTENT_TYPE);
+        let coding = text(header::CONTENT_ENCODING);
+        self.status = Some(response.status());
+        self.streams = content_type.is_some_and(is_stream);
+        self.response = Some(ResponseMeter::new(self.call.api, response.status(), content_type, coding));
+    }
+
+    /// We answered in the provider's place.
+    pub(crate) fn refused(&mut self, status: StatusCode, bytes: u64) {
+        self.status = Some(status);
+        self.response_bytes = bytes;
+    }
+
+    /// A frame of the response is being handed on.
+    pub(crate) fn passed(&mut self, frame: &Bytes) {
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        self.response_bytes += frame.len() as u64;
+        if let Some(meter) = &mut self.response {
+            self.backlog.passed(frame, |bytes| meter.push(bytes));
+        }
+    }
+
+    /// See [`Backlog::resume`].
+    pub(crate) fn resume(&mut self) {
+        if let Some(meter) = &mut self.response {
+            self.backlog.resume(|bytes| meter.push(bytes));
+        }
+    }
+
+    /// See [`Backlog::idle`].
+    pub(crate) fn idle(&mut self, context: &std::task::Context<'_>) {
+        self.backlog.idle(context);
+    }
+
+    /// Counts bytes that were relayed without being looked at, after a protocol switch.
+    pub(crate) fn relayed(&mut self, sent: u64, received: u64) {
+        self.request.relayed(sent);
+        self.response_bytes += received;
+    }
+
+    fn settle(mut self, outcome: Outcome, duration: Duration) -> Record {
+        self.settled = true;
+        if let Some(meter) = &mut self.response {
+            self.backlog.drain(|bytes| meter.push(bytes));
+        }
+        let request = self.request.settle();
+        let response = self.response.take().map_or_else(ResponseFacts::default, ResponseMeter::finish);
+        let model = response.model.as_ref().or(request.facts.model.as_ref());
+        let cost = response
+            .usage
+            .as_ref()
+            .zip(model)
+            .and_then(|(usage, model)| tollgate_llm::price(&self.provider.name, model, usage, self.started_at));
+        Record {
+            started: self.started_at,
+            duration,
+            time_to_first_byte: self.first_byte,
+            provider: Arc::clone(&self.provider.name),
+            host: Arc::clone(&self.host),
+            operation: self.call.operation,
+            request_model: request.facts.model,
+            response_model: response.model,
+            usage: response.usage,
+            usage_source: response.source,
+            cost,
+            status: self.status,
+            outcome,
+            error: response.error,
+            stream: request.facts.stream.or(self.streams.then_some(true)),
+            request_bytes: request.bytes,
+            response_bytes: self.response_bytes,
+            caller: Arc::clone(&self.caller),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Only a detector: every holder ends its exchange in words (`Open`, `Ended`).
+        if !self.settled {
+            self.observer.leaked();
+            debug_assert!(std::thread::panicking(), "an exchange was dropped unsettled");
+        }
+    }
+}
+
+/// Content types that arrive event by event: SSE (OpenAI, Anthropic, Gemini), AWS event streams, NDJSON.
+fn is_stream(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    ["text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson"]
+        .iter()
+        .any(|stream| essence.eq_ignore_ascii_case(stream))
+}
+
+/// An exchange in progress, held by what drives it.
+pub(crate) struct Open {
+    exchange: Option<Box<Exchange>>,
+    settlements: mpsc::UnboundedSender<Ended>,
+}
+
+impl Open {
+    pub(crate) fn new(exchange: Exchange, settlements: mpsc::UnboundedSender<Ended>) -> Self {
+        Self { exchange: Some(Box::new(exchange)), settlements }
+    }
+
+    /// The exchange; `None` once it has ended.
+    pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
+        self.exchange.as_deref_mut()
+    }
+
+    /// Ends the exchange. Only the first end counts.
+    pub(crate) fn end(&mut self, outcome: Outcome) {
+        let Some(exchange) = self.exchange.take() else { return };
+        let duration = exchange.started.elapsed();
+        let ended = Ended { exchange: Some(exchange), outcome, duration };
+        if let Err(mpsc::error::SendError(ended)) = self.settlements.send(ended) {
+            // The connection's task is gone, so there is no flush to wait for.
+            ended.settle();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // hyper drops what it no longer has a client for.
+        self.end(Outcome::ClientGone);
+    }
+}
+
+/// An exchange that has ended and is yet to be settled.
+pub(crate) struct Ended {
+    exchange: Option<Box<Exchange>>,
+    outcome: Outcome,
+    duration: Duration,
+}
+
+impl Ended {
+    /// Looks at what is left to look at, and tells the observer.
+    pub(crate) fn settle(mut self) {
+        self.settle_once();
+    }
+
+    fn settle_once(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            let observer = Arc::clone(&exchange.observer);
+            observer.settled(exchange.settle(self.outcome, self.duration));
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It was still in the queue of a connection whose task was dropped.
+        self.settle_once();
+    }
+}

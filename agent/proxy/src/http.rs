@@ -1,0 +1,194 @@
+//! HTTP between a client whose TLS was opened and the provider it called: hyper on both sides, exchange by exchange.
+//!
+//! Nothing is added to either side, and a body is never read as a whole. What hyper cannot keep is listed in [`crate::http`]'s
+//! tests and in ARCHITECTURE: the spacing around a field's value, the interleaving of fields that occur more than once, trailers
+//! to HTTP/1.1 clients that did not ask for them, and informational responses other than `100 Continue`.
+
+pub(crate) mod backlog;
+pub(crate) mod headers;
+mod linger;
+mod relay;
+pub(crate) mod request;
+mod response;
+mod service;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+use tollgate_llm::Provider;
+use tollgate_workload::Caller;
+
+use self::linger::Lingering;
+pub use self::request::{BodyError, RequestBody};
+pub use self::response::{Relayed, ResponseBody};
+use self::service::Context;
+use crate::drain;
+use crate::exchange::Ended;
+use crate::observe::Observer;
+use crate::upstream::Upstream;
+
+/// How many field lines an HTTP/1.1 head may have.
+pub(crate) const MAX_HEADERS: usize = 1024;
+
+/// How large an HTTP/1.1 head may be, and how much is buffered for a connection, each way.
+pub(crate) const MAX_BUFFER: usize = 512 * 1024;
+
+/// How large an HTTP/2 head may be, as SETTINGS_MAX_HEADER_LIST_SIZE counts.
+pub(crate) const MAX_HEADER_LIST: u32 = 512 * 1024;
+
+/// How long a client may be silent between requests, or take for a head. Longer than any client pools its connections.
+const HEAD: Duration = Duration::from_secs(15 * 60);
+
+/// How long a draining connection without any request yet is waited for: its client is about to send one.
+const FIRST_REQUEST: Duration = Duration::from_secs(5);
+
+/// Streams a client may have open, and what each may have in flight towards us. The connection's window holds them all, so that
+/// an upload the provider does not read stops no other.
+const STREAMS: u32 = 200;
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// Serves connections whose TLS was opened. Clones are the same.
+#[derive(Clone)]
+pub struct Http {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: Upstream,
+    observer: Arc<dyn Observer>,
+}
+
+/// A client connection after its TLS handshake.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The server's name, from the ClientHello. Requests go there and nowhere else.
+    pub host: Arc<str>,
+    /// Where the application wanted to connect to.
+    pub destination: SocketAddr,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// Whose host it is.
+    pub provider: Arc<Provider>,
+    /// Whether HTTP/2 was agreed on (ALPN).
+    pub http2: bool,
+}
+
+/// Why a client's connection ended out of order.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's connection ended: {source}")]
+pub struct ServeError {
+    #[from]
+    source: hyper::Error,
+}
+
+impl Http {
+    /// Requests go by `upstream`; `observer` is told of each exchange.
+    pub fn new(upstream: Upstream, observer: Arc<dyn Observer>) -> Self {
+        Self { shared: Arc::new(Shared { upstream, observer }) }
+    }
+
+    /// Serves a connection to its end, which is soon after `drain` begins: what is in flight is finished, and nothing begun.
+    pub async fn serve<IO>(&self, io: IO, connection: Connection, drain: drain::Watch) -> Result<(), ServeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (settlements, mut ended) = mpsc::unbounded_channel::<Ended>();
+        let http2 = connection.http2;
+        let (context, begun) = Context::new(Arc::clone(&self.shared), connection, settlements, drain.clone());
+        let io = TokioIo::new(Lingering::new(io));
+        let mut serving = Box::pin(async move {
+            if http2 { serve_http2(io, context, drain).await } else { serve_http1(io, context, begun, drain).await }
+        });
+        let result = loop {
+            tokio::select! {
+                // The connection first: it flushes what an ended exchange has handed to it, and then the exchange is settled.
+                biased;
+                result = &mut serving => break result,
+                Some(ended) = ended.recv() => ended.settle(),
+            }
+        };
+        drop(serving);
+        // Streams and relays outlive hyper's connection by a moment or by hours; each holds a sender.
+        while let Some(ended) = ended.recv().await {
+            ended.settle();
+        }
+        Ok(result?)
+    }
+}
+
+async fn serve_http1<IO>(
+    io: TokioIo<Lingering<IO>>,
+    context: Arc<Context>,
+    mut begun: watch::Receiver<bool>,
+    drain: drain::Watch,
+) -> Result<(), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| service::serve(Arc::clone(&context), request));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .preserve_header_case(true)
+            .auto_date_header(false)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_BUFFER)
+            // A client that closes its side has gone, as far as providers are concerned; its request is cancelled at once.
+            .half_close(false)
+            .serve_connection(io, service)
+            .with_upgrades()
+    );
+    let draining = async {
+        drain.signaled().await;
+        // An error means that the connection is over.
+        drop(tokio::time::timeout(FIRST_REQUEST, begun.wait_for(|begun| *begun)).await);
+    };
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => return ended_well(result),
+        () = draining => connection.as_mut().graceful_shutdown(),
+    }
+    ended_well(connection.await)
+}
+
+/// A client that has been silent for too long is let go; that is no error.
+fn ended_well(result: Result<(), hyper::Error>) -> Result<(), hyper::Error> {
+    result.or_else(|error| if error.is_timeout() { Ok(()) } else { Err(error) })
+}
+
+async fn serve_http2<IO>(
+    io: TokioIo<Lingering<IO>>,
+    context: Arc<Context>,
+    drain: drain::Watch,
+) -> Result<(), hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: hyper::Request<Incoming>| service::serve(Arc::clone(&context), request));
+    let mut connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * STREAMS)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .enable_connect_protocol()
+            .serve_connection(io, service)
+    );
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => return result,
+        () = drain.signaled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}

@@ -1,0 +1,314 @@
+//! The body of a request on its way to the provider.
+//!
+//! [`RequestSource`] owns what the client sends; [`RequestBody`] is one attempt to send it. While a retry is possible the first
+//! bytes are kept, within a bound, so that a second attempt can begin again. A frame is handed on before it is looked at.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::Sleep;
+use tollgate_llm::{RequestFacts, RequestMeter};
+
+use super::backlog::Backlog;
+
+/// How much of a body is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
+const KEPT: usize = 256 * 1024;
+
+/// How long a client that said `Expect: 100-continue` is left waiting for a provider that says nothing. curl waits as long
+/// (RFC 9110 § 10.1.1 leaves it open).
+const CONTINUE: Duration = Duration::from_secs(1);
+
+/// Why a body broke off on its way.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client broke its request off.
+    #[error("the client broke its request off")]
+    Client(#[source] h2::Error),
+    /// The provider broke its response off.
+    #[error("the provider broke its response off: {0}")]
+    Upstream(#[source] hyper::Error),
+    /// This attempt was given up for another.
+    #[error("the attempt was given up")]
+    GivenUp(#[source] h2::Error),
+}
+
+impl BodyError {
+    // hyper resets an HTTP/2 stream with the reason it finds among the sources.
+    fn client() -> Self {
+        Self::Client(h2::Reason::CANCEL.into())
+    }
+
+    fn given_up() -> Self {
+        Self::GivenUp(h2::Reason::CANCEL.into())
+    }
+}
+
+/// What the client sends, and what was learned from it. Clones are the same body.
+#[derive(Clone)]
+pub(crate) struct RequestSource {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    body: Option<Incoming>,
+    ended: Option<End>,
+    attempt: u32,
+    keeping: bool,
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    /// Bytes were handed on that are not kept.
+    lost: bool,
+    gate: Gate,
+    waker: Option<Waker>,
+    meter: Option<RequestMeter>,
+    backlog: Backlog,
+    bytes: u64,
+}
+
+#[derive(Clone)]
+enum End {
+    Complete(Option<HeaderMap>),
+    Broken,
+    Closed,
+}
+
+/// Whether the body may be asked for. Asking makes hyper send the client its `100 Continue`.
+enum Gate {
+    Open,
+    Shut,
+    Waiting(Pin<Box<Sleep>>),
+}
+
+/// What a settled request was.
+pub(crate) struct Settled {
+    pub(crate) facts: RequestFacts,
+    pub(crate) bytes: u64,
+}
+
+impl RequestSource {
+    pub(crate) fn new(body: Incoming, meter: RequestMeter) -> Self {
+        let state = State {
+            body: Some(body),
+            ended: None,
+            attempt: 0,
+            keeping: false,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            lost: false,
+            gate: Gate::Open,
+            waker: None,
+            meter: Some(meter),
+            backlog: Backlog::default(),
+            bytes: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Whether the client sends no body at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    /// A new attempt; earlier ones yield an error from now on. `keep` is for attempts that may have to be repeated.
+    pub(crate) fn attempt(&self, keep: bool) -> RequestBody {
+        let mut state = self.state.lock();
+        state.attempt += 1;
+        state.keeping = keep;
+        RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, next: 0 }
+    }
+
+    /// Whether another attempt would send all that the earlier ones did.
+    pub(crate) fn can_repeat(&self) -> bool {
+        let state = self.state.lock();
+        !state.lost && !matches!(state.ended, Some(End::Broken | End::Closed))
+    }
+
+    /// There will be no other attempt.
+    pub(crate) fn forget_kept(&self) {
+        let mut state = self.state.lock();
+        state.keeping = false;
+        state.lost |= !state.kept.is_empty();
+        state.kept = Vec::new();
+        state.kept_bytes = 0;
+    }
+
+    /// Whether the client broke off.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.state.lock().ended, Some(End::Broken))
+    }
+
+    /// Holds the body back until [`Self::proceed`], for `Expect: 100-continue`.
+    pub(crate) fn hold(&self) {
+        self.state.lock().gate = Gate::Shut;
+    }
+
+    /// The provider said `100 Continue`.
+    pub(crate) fn proceed(&self) {
+        let mut state = self.state.lock();
+        state.gate = Gate::Open;
+        state.wake();
+    }
+
+    /// Counts bytes that went to the provider after a protocol switch.
+    pub(crate) fn relayed(&self, bytes: u64) {
+        self.state.lock().bytes += bytes;
+    }
+
+    /// The exchange is over. A body nobody asked for is let go; one that is being sent goes on.
+    pub(crate) fn settle(&self) -> Settled {
+        let mut state = self.state.lock();
+        if !matches!(state.gate, Gate::Open) {
+            state.body = None;
+            state.ended.get_or_insert(End::Closed);
+            state.gate = Gate::Open;
+            state.wake();
+        }
+        state.look();
+        let facts = state.meter.take().map_or_else(RequestFacts::default, RequestMeter::finish);
+        Settled { facts, bytes: state.bytes }
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn look(&mut self) {
+        match &mut self.meter {
+            Some(meter) => self.backlog.drain(|bytes| meter.push(bytes)),
+            None => self.backlog.drain(|_| ()),
+        }
+    }
+
+    fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.gate, Gate::Shut) {
+            self.gate = Gate::Waiting(Box::pin(tokio::time::sleep(CONTINUE)));
+        }
+        if let Gate::Waiting(sleep) = &mut self.gate {
+            if sleep.as_mut().poll(context).is_pending() {
+                self.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            self.gate = Gate::Open;
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_client(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(meter) = &mut self.meter {
+            self.backlog.resume(|bytes| meter.push(bytes));
+        }
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(match &self.ended {
+                // Trailers that an earlier attempt sent are sent again.
+                Some(End::Complete(trailers)) => trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))),
+                Some(End::Broken) => Some(Err(BodyError::client())),
+                Some(End::Closed) | None => Some(Err(BodyError::given_up())),
+            });
+        };
+        let frame = match Pin::new(body).poll_frame(context) {
+            Poll::Pending => {
+                self.backlog.idle(context);
+                self.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(frame) => frame,
+        };
+        Poll::Ready(match frame {
+            None => {
+                self.end(End::Complete(None));
+                None
+            }
+            Some(Err(_error)) => {
+                self.end(End::Broken);
+                Some(Err(BodyError::client()))
+            }
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.passed(data);
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.end(End::Complete(self.keeping.then(|| trailers.clone())));
+                }
+                Some(Ok(frame))
+            }
+        })
+    }
+
+    fn end(&mut self, end: End) {
+        self.body = None;
+        self.ended = Some(end);
+    }
+
+    fn passed(&mut self, data: &Bytes) {
+        self.bytes += data.len() as u64;
+        if let Some(meter) = &mut self.meter {
+            self.backlog.passed(data, |bytes| meter.push(bytes));
+        }
+        if self.keeping && !self.lost && self.kept_bytes + data.len() <= KEPT {
+            self.kept_bytes += data.len();
+            self.kept.push(data.clone());
+        } else {
+            self.lost = true;
+            self.kept = Vec::new();
+            self.kept_bytes = 0;
+        }
+    }
+}
+
+/// One attempt to send a request's body.
+pub struct RequestBody {
+    state: Arc<Mutex<State>>,
+    attempt: u32,
+    /// How many of the kept frames this attempt has sent.
+    next: usize,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let mut state = this.state.lock();
+        if state.attempt != this.attempt {
+            return Poll::Ready(Some(Err(BodyError::given_up())));
+        }
+        if let Some(kept) = state.kept.get(this.next) {
+            this.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(kept.clone()))));
+        }
+        if state.poll_gate(context).is_pending() {
+            return Poll::Pending;
+        }
+        let polled = state.poll_client(context);
+        this.next = state.kept.len();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let state = self.state.lock();
+        // Ended bodies are asked once more, for the trailers.
+        state.attempt == self.attempt
+            && self.next == state.kept.len()
+            && state.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    /// Never exact: hyper would add a `content-length` that the client did not send.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

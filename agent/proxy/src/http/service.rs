@@ -1,0 +1,197 @@
+//! One request of a client's connection.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Version, request};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::ext::Protocol as SwitchTo;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{mpsc, watch};
+use tollgate_ledger::{Outcome, Refusal};
+use tollgate_llm::{Call, Dialect, RequestMeter, identify};
+
+use super::headers::{Protocol, prepare_response};
+use super::relay::relay;
+use super::request::RequestSource;
+use super::response::{Relayed, ResponseBody};
+use super::{Connection, Shared};
+use crate::drain;
+use crate::exchange::{Ended, Exchange, Open};
+use crate::upstream::{Lease, Outgoing, SendError, Target, Wish};
+
+/// Bodies that are surely kept whole for a second attempt.
+const SMALL: u64 = 128 * 1024;
+
+/// What the requests of one connection have in common.
+pub(super) struct Context {
+    shared: Arc<Shared>,
+    connection: Connection,
+    target: Target,
+    settlements: mpsc::UnboundedSender<Ended>,
+    begun: watch::Sender<bool>,
+    /// Streams and relays outlive their connection, and the drain waits for them.
+    drain: drain::Watch,
+}
+
+impl Context {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: Connection,
+        settlements: mpsc::UnboundedSender<Ended>,
+        drain: drain::Watch,
+    ) -> (Arc<Self>, watch::Receiver<bool>) {
+        let (begun, receiver) = watch::channel(false);
+        let target = Target { host: Arc::clone(&connection.host), destination: connection.destination };
+        (Arc::new(Self { shared, connection, target, settlements, begun, drain }), receiver)
+    }
+
+    fn begin(&self, call: &Call, source: &RequestSource) -> Open {
+        let Connection { host, provider, caller, .. } = &self.connection;
+        let exchange = Exchange::begin(
+            Arc::clone(host),
+            Arc::clone(provider),
+            Arc::clone(caller),
+            call.clone(),
+            source.clone(),
+            Arc::clone(&self.shared.observer),
+        );
+        Open::new(exchange, self.settlements.clone())
+    }
+}
+
+/// Serves one request. Dropped before it is done, the client has gone.
+pub(super) async fn serve(
+    context: Arc<Context>,
+    mut request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    context.begun.send_replace(true);
+    let switch = wants_switch(&request).then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let call = identify(&context.connection.provider, &parts.method, path);
+    let source = RequestSource::new(body, meter(&call, &parts));
+    let open = context.begin(&call, &source);
+    tracing::debug!(host = %context.target.host, method = %parts.method, path = parts.uri.path(), "a request");
+
+    if is_misdirected(&parts, &context.target.host) {
+        let message = format!("this connection is for {} only; connect anew for another host", context.target.host);
+        let outcome = Outcome::Refused(Refusal::Misdirected);
+        return Ok(refuse(open, call.dialect, StatusCode::MISDIRECTED_REQUEST, &message, outcome));
+    }
+    let outgoing = outgoing(parts, source);
+    let Shared { upstream, observer } = &*context.shared;
+    match upstream.send(&context.target, &outgoing, observer).await {
+        Ok((response, lease)) => Ok(answer(&context, &outgoing, open, switch, response, lease)),
+        Err(error) => Ok(failed(&context, open, call.dialect, &outgoing, &error)),
+    }
+}
+
+fn meter(call: &Call, parts: &request::Parts) -> RequestMeter {
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    RequestMeter::new(call, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+}
+
+fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {
+    let from = Protocol::of(parts.version);
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let empty = source.is_empty();
+    let wish = if parts.extensions.get::<SwitchTo>().is_some() { Wish::ExtendedConnect } else { Wish::Plain };
+    // hyper's own handle on a switch, if any, stays with us.
+    parts.extensions.remove::<OnUpgrade>();
+    Outgoing { parts, source, from, wish, empty, small: empty || length.is_some_and(|length| length <= SMALL) }
+}
+
+/// Whether the client asks to go on in another protocol: `Upgrade` in HTTP/1.1, CONNECT in both.
+fn wants_switch<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT
+        || (request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE))
+}
+
+/// Whether a request names another host than the handshake did. It would go to a server that the client did not verify.
+fn is_misdirected(parts: &request::Parts, host: &str) -> bool {
+    let same = |authority: &str| {
+        let name = Authority::try_from(authority).ok();
+        name.is_some_and(|name| name.host().trim_end_matches('.').eq_ignore_ascii_case(host.trim_end_matches('.')))
+    };
+    let named = parts.uri.authority().is_some_and(|authority| !same(authority.as_str()));
+    named || parts.headers.get_all(HOST).iter().any(|value| !value.to_str().is_ok_and(same))
+}
+
+fn answer(
+    context: &Arc<Context>,
+    outgoing: &Outgoing,
+    mut open: Open,
+    switch: Option<OnUpgrade>,
+    mut response: Response<Incoming>,
+    lease: Lease,
+) -> Response<ResponseBody> {
+    if let Some(exchange) = open.exchange() {
+        exchange.answered(&response);
+    }
+    let to = outgoing.from;
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || (outgoing.parts.method == Method::CONNECT && response.status().is_success());
+    if switches && let Some(client) = switch {
+        let server = hyper::upgrade::on(&mut response);
+        let drain = context.drain.clone();
+        tokio::spawn(async move {
+            relay(client, server, open, lease).await;
+            drop(drain);
+        });
+        let (mut parts, _body) = response.into_parts();
+        prepare_response(&mut parts.headers, to);
+        return Response::from_parts(parts, ResponseBody::Own(Full::default()));
+    }
+    let (mut parts, body) = response.into_parts();
+    prepare_response(&mut parts.headers, to);
+    if to == Protocol::Http1 && parts.version == Version::HTTP_2 {
+        parts.version = Version::HTTP_11;
+    }
+    Response::from_parts(parts, ResponseBody::Relayed(Box::new(Relayed::new(body, open, lease))))
+}
+
+fn failed(
+    context: &Context,
+    mut open: Open,
+    dialect: Dialect,
+    outgoing: &Outgoing,
+    error: &SendError,
+) -> Response<ResponseBody> {
+    if outgoing.source.is_broken() {
+        // Nobody is there to read an answer.
+        open.end(Outcome::ClientGone);
+    } else {
+        tracing::warn!(host = %context.target.host, %error, "a provider could not be reached or did not answer");
+    }
+    let outcome = Outcome::UpstreamFailed(error.failure());
+    let mut response = refuse(open, dialect, error.status(), &error.to_string(), outcome);
+    if error.is_transient() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Answers in the provider's place, in the shape of its own errors.
+fn refuse(
+    mut open: Open,
+    dialect: Dialect,
+    status: StatusCode,
+    message: &str,
+    outcome: Outcome,
+) -> Response<ResponseBody> {
+    let refusal = tollgate_llm::refusal(dialect, status, message);
+    if let Some(exchange) = open.exchange() {
+        exchange.refused(status, refusal.body.len() as u64);
+    }
+    open.end(outcome);
+    let body: Bytes = refusal.body;
+    let mut response = Response::new(ResponseBody::Own(Full::new(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(refusal.content_type));
+    response
+}

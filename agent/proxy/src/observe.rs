@@ -1,0 +1,56 @@
+//! What the proxy tells the rest of the agent. It knows neither metrics nor logs nor ledger.
+
+use tollgate_ledger::Record;
+
+use crate::fate::ConnectionRecord;
+
+/// Is told what happened. Called on the request path, so it must not block: count, or hand on to a queue.
+pub trait Observer: Send + Sync + 'static {
+    /// An exchange has ended. Called exactly once for each, after its last byte was handed to the connection.
+    fn settled(&self, record: Record);
+
+    /// A redirected connection was identified, and what became of it.
+    fn connection(&self, record: ConnectionRecord) {
+        drop(record);
+    }
+
+    /// A connection came that nobody had redirected here.
+    fn stray(&self) {}
+
+    /// Something happened between us and a provider.
+    fn upstream(&self, event: UpstreamEvent) {
+        let _: UpstreamEvent = event;
+    }
+
+    /// An exchange was dropped unsettled: a defect, to be counted because it loses a record.
+    fn leaked(&self) {}
+}
+
+/// What happened between us and a provider.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum UpstreamEvent {
+    /// A new connection was made; `http2` says which protocol was agreed on.
+    Connected {
+        /// HTTP/2 rather than HTTP/1.1.
+        http2: bool,
+    },
+    /// A connection that was already there carried a request.
+    Reused,
+    /// No connection could be made.
+    ConnectFailed,
+    /// A request that the provider had provably not processed was sent again on another connection.
+    Resent,
+}
+
+impl UpstreamEvent {
+    /// A short name, for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connected { http2: false } => "connected_http1",
+            Self::Connected { http2: true } => "connected_http2",
+            Self::Reused => "reused",
+            Self::ConnectFailed => "connect_failed",
+            Self::Resent => "resent",
+        }
+    }
+}

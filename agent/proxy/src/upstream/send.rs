@@ -1,0 +1,261 @@
+//! Sends a request, and repeats it where the provider has provably not seen it.
+
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::EXPECT;
+use http::{Request, Response, Version, request};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep};
+
+use super::connect::Connected;
+use super::error::{ConnectError, SendError};
+use super::pool::{Key, Lease, Need, Sender, Way};
+use super::{Inner, Offer, Target, Upstream};
+use crate::http::headers::{Protocol, prepare_request};
+use crate::http::request::{RequestBody, RequestSource};
+use crate::observe::{Observer, UpstreamEvent};
+
+/// A request that cannot be repeated does not go on a connection unused for longer than this: the server may be closing it.
+const SURELY_ALIVE: Duration = Duration::from_secs(2);
+
+/// How often a connection may turn out to be closed before a request was written to it.
+const STALE: u32 = 3;
+
+/// How long a new HTTP/2 connection's SETTINGS are waited for, where they matter.
+const SETTINGS: Duration = Duration::from_secs(2);
+
+/// What a request needs of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wish {
+    /// To be sent.
+    Plain,
+    /// To switch protocols over HTTP/2 (extended CONNECT, RFC 8441).
+    ExtendedConnect,
+}
+
+/// A request on its way out.
+pub(crate) struct Outgoing {
+    pub(crate) parts: request::Parts,
+    pub(crate) source: RequestSource,
+    /// What the client speaks.
+    pub(crate) from: Protocol,
+    pub(crate) wish: Wish,
+    /// Whether there is no body.
+    pub(crate) empty: bool,
+    /// Whether the body is surely small enough to be kept for a second attempt.
+    pub(crate) small: bool,
+}
+
+impl Upstream {
+    /// Sends a request to its target, and returns the head of the response with the connection that carries its body.
+    pub(crate) async fn send(
+        &self,
+        target: &Target,
+        outgoing: &Outgoing,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        let (mut stale, mut resent) = (0, false);
+        loop {
+            let max_idle = (!outgoing.small).then_some(SURELY_ALIVE);
+            let need = Need { fresh: resent || stale >= STALE, max_idle };
+            let mut lease = self.lease(target, outgoing.from, need, observer).await?;
+            if outgoing.wish == Wish::ExtendedConnect && !lease.has_extended_connect().await {
+                lease.give_back();
+                return Err(SendError::NoExtendedConnect { host: Arc::clone(&target.host) });
+            }
+            let received = lease.wire.received();
+            let error = match lease.send(outgoing.request(&lease, &target.host)).await {
+                Ok(response) => {
+                    outgoing.source.forget_kept();
+                    lease.heed(response.headers());
+                    return Ok((response, lease));
+                }
+                Err(error) => error,
+            };
+            if error.message().is_some() && stale < STALE {
+                // It was never written.
+                stale += 1;
+                continue;
+            }
+            let error = error.into_error();
+            if !resent && outgoing.source.can_repeat() && lease.is_unseen(&error, received) {
+                resent = true;
+                observer.upstream(UpstreamEvent::Resent);
+                continue;
+            }
+            return Err(failed(target, error));
+        }
+    }
+
+    async fn lease(
+        &self,
+        target: &Target,
+        wanted: Protocol,
+        need: Need,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Lease, SendError> {
+        let inner = &self.inner;
+        let key = Key { host: Arc::clone(&target.host), port: target.destination.port(), wanted };
+        loop {
+            let mut joint = match inner.pool.way(&key, need) {
+                Way::Ready(lease) => {
+                    observer.upstream(UpstreamEvent::Reused);
+                    return Ok(lease);
+                }
+                Way::MakeOwn => return inner.make(&key, target, observer).await,
+                Way::Wait(joint) => joint,
+                Way::Make(sender, joint) => {
+                    let (inner, key, target) = (Arc::clone(inner), key.clone(), target.clone());
+                    let observer = Arc::clone(observer);
+                    // On its own task: the first to ask may leave, and the others still wait.
+                    tokio::spawn(async move {
+                        let result = inner.make_joint(&key, &target, &observer).await;
+                        inner.pool.disjoin(&key);
+                        sender.send_replace(Some(result));
+                    });
+                    joint
+                }
+            };
+            let Ok(result) = joint.wait_for(Option::is_some).await.map(|result| result.clone()) else { continue };
+            match result {
+                Some(Err((destination, error))) if destination == target.destination => {
+                    return Err(SendError::Connect(error));
+                }
+                // It was another address that failed.
+                Some(Err(_)) => return inner.make(&key, target, observer).await,
+                Some(Ok(())) | None => {}
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn make(&self, key: &Key, target: &Target, observer: &Arc<dyn Observer>) -> Result<Lease, SendError> {
+        let connected = self.connect_observed(key, target, observer).await?;
+        Ok(self.pool.adopt(key, connected))
+    }
+
+    async fn make_joint(
+        &self,
+        key: &Key,
+        target: &Target,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<(), (SocketAddr, Arc<ConnectError>)> {
+        let connected = self.connect_observed(key, target, observer).await;
+        let connected = connected.map_err(|error| (target.destination, Arc::new(error)))?;
+        self.pool.insert(key, connected);
+        Ok(())
+    }
+
+    async fn connect_observed(
+        &self,
+        key: &Key,
+        target: &Target,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Connected, ConnectError> {
+        let connected = self.connect(target, Offer::wanted(key.wanted)).await;
+        observer.upstream(match &connected {
+            Ok(connected) => UpstreamEvent::Connected { http2: matches!(connected, Connected::Http2(..)) },
+            Err(_) => UpstreamEvent::ConnectFailed,
+        });
+        connected
+    }
+}
+
+impl Outgoing {
+    fn request(&self, lease: &Lease, host: &str) -> Request<RequestBody> {
+        let mut parts = self.parts.clone();
+        let to = lease.protocol();
+        prepare_request(&mut parts, self.from, to, host, self.empty);
+        // Any HTTP/2 stream may be refused unprocessed; of HTTP/1.1, only a connection that was used before may be stale.
+        let keep = lease.reused || to == Protocol::Http2;
+        let mut request = Request::from_parts(parts, self.source.attempt(keep));
+        if to == Protocol::Http1 && self.expects_continue() {
+            self.source.hold();
+            let source = self.source.clone();
+            hyper::ext::on_informational(&mut request, move |response| {
+                if response.status() == http::StatusCode::CONTINUE {
+                    source.proceed();
+                }
+            });
+        }
+        request
+    }
+
+    fn expects_continue(&self) -> bool {
+        let expect = self.parts.headers.get(EXPECT);
+        self.parts.version == Version::HTTP_11
+            && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+}
+
+type TrySendError = hyper::client::conn::TrySendError<Request<RequestBody>>;
+
+impl Lease {
+    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, TrySendError> {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    /// Whether the server lets HTTP/2 streams switch protocols. Its first frame says so, which may not be here yet.
+    async fn has_extended_connect(&self) -> bool {
+        let Sender::Http2(sender) = &self.sender else { return false };
+        let deadline = Instant::now() + SETTINGS;
+        loop {
+            let settings_came = self.wire.received() > 0;
+            self.wire.refresh();
+            // hyper's tasks read what has been received, and then what it says is published.
+            sleep(Duration::from_millis(5)).await;
+            if self.wire.has_extended_connect() {
+                return true;
+            }
+            if settings_came || sender.is_closed() || Instant::now() > deadline {
+                return false;
+            }
+        }
+    }
+
+    /// Whether the server has provably not acted on a request that failed like this. `received` is what the connection had
+    /// received before the request.
+    fn is_unseen(&self, error: &hyper::Error, received: u64) -> bool {
+        if let Some(error) = http2_error(error) {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // GOAWAY fails the streams that it names unprocessed (RFC 9113 § 6.8) while the connection is still up. Once it has
+            // ended, every stream fails with the same error, and nothing is proven.
+            let gone = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) && !self.wire.has_ended();
+            if error.is_remote() && (refused || gone) {
+                return true;
+            }
+        }
+        // The server had closed the unused connection, and the request crossed with the close. As browsers do, whatever the
+        // method: to have acted on it and closed without a byte would be a far stranger server.
+        self.reused && self.wire.received() == received
+    }
+}
+
+fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn failed(target: &Target, error: hyper::Error) -> SendError {
+    let host = Arc::clone(&target.host);
+    if let Some(reason) = http2_error(&error).filter(|error| error.is_reset()).and_then(h2::Error::reason) {
+        return SendError::Reset { host, reason };
+    }
+    if error.is_parse() {
+        return SendError::Protocol { host, error };
+    }
+    SendError::Closed { host }
+}
