@@ -9,6 +9,8 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use tollgate_tls::Authority;
+use tollgate_tls::trust::{self, Environment};
 
 use crate::http;
 use crate::program::Program;
@@ -31,8 +33,8 @@ impl World {
     /// Starts `tollgate run` with this configuration (YAML, may be empty), confined to the world's client cgroup, and
     /// waits until it says that it is ready.
     ///
-    /// `intercept.cgroup` and `state_dir` are added unless the text names them. Its state is kept from one agent of
-    /// the same world to the next, as on a real machine.
+    /// `intercept.cgroup` and `ca.directory` are added unless the text names them. The CA is kept from one agent of the
+    /// same world to the next, as on a real machine.
     pub fn agent(&self, config: &str) -> Result<Agent> {
         let agent = self.agent_unready(config)?;
         agent.wait_ready()?;
@@ -43,7 +45,7 @@ impl World {
     pub fn agent_unready(&self, config: &str) -> Result<Agent> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let directory = self.directory().join("state");
+        let directory = self.directory().join("ca");
         let file = self.directory().join(format!("tollgate-{number}.yaml"));
         fs::write(&file, complete(config, &self.client_cgroup(), &directory))
             .context("cannot write the configuration")?;
@@ -125,9 +127,24 @@ impl Agent {
         }
     }
 
-    /// Its state directory: the CA and the files that clients' trust variables point to.
-    pub fn state_dir(&self) -> &Path {
+    /// Where its CA is, unless the test chose `ca.directory`.
+    pub fn ca_directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Its CA's certificate, PEM.
+    pub fn ca_pem(&self) -> Result<String> {
+        let file = self.directory.join(Authority::FILE);
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+    }
+
+    /// The environment by which a client of this world trusts the agent beside the internet's own root, as
+    /// `tollgate exec` sets it for a client with no such variables of its own. For [`Program::envs`].
+    pub fn trust_variables(&self) -> Result<Environment> {
+        let (pem, directory) = (self.ca_pem()?, self.directory.with_file_name("trust-of-clients"));
+        // Inside, because the client's system roots are the world's.
+        let trust = self.world.client.run(move || async move { trust::install(&directory, &pem, &Environment::new()) });
+        Ok(trust.context("cannot write the files that clients trust")?.variables)
     }
 }
 
@@ -149,24 +166,25 @@ pub fn binary() -> Result<PathBuf> {
 /// Adds what confines the agent to its world, where the text does not say it.
 fn complete(config: &str, cgroup: &Path, directory: &Path) -> String {
     let mut lines: Vec<String> = config.lines().map(str::to_owned).collect();
-    let has = |lines: &[String], start: &str| lines.iter().position(|line| line.starts_with(start));
-    let cgroup = format!("  cgroup: {}", cgroup.display());
-    match has(&lines, "intercept:") {
-        Some(at)
-            if !lines[at + 1..]
-                .iter()
-                .take_while(|line| line.starts_with(' '))
-                .any(|line| line.trim().starts_with("cgroup:")) =>
-        {
-            lines.insert(at + 1, cgroup);
-        }
-        Some(_) => {}
-        None => lines.extend(["intercept:".to_owned(), cgroup]),
-    }
-    if has(&lines, "state_dir:").is_none() {
-        lines.push(format!("state_dir: {}", directory.display()));
-    }
+    add(&mut lines, "intercept", "cgroup", cgroup);
+    add(&mut lines, "ca", "directory", directory);
     lines.join("\n") + "\n"
+}
+
+/// Adds `key: value` to the section, in YAML's block style, which tests write; a section in braces is left alone.
+fn add(lines: &mut Vec<String>, section: &str, key: &str, value: &Path) {
+    let entry = |indent: &str| format!("{indent}{key}: {}", value.display());
+    let Some(at) = lines.iter().position(|line| line.trim_end() == format!("{section}:")) else {
+        if !lines.iter().any(|line| line.starts_with(&format!("{section}:"))) {
+            lines.extend([format!("{section}:"), entry("  ")]);
+        }
+        return;
+    };
+    let inside = || lines[at + 1..].iter().take_while(|line| line.starts_with(' '));
+    if !inside().any(|line| line.trim_start().starts_with(&format!("{key}:"))) {
+        let indent = inside().next().map_or(2, |line| line.len() - line.trim_start().len());
+        lines.insert(at + 1, entry(&" ".repeat(indent)));
+    }
 }
 
 #[cfg(test)]
@@ -179,16 +197,18 @@ mod tests {
 
     #[test]
     fn a_configuration_is_confined_to_the_world() {
-        assert_eq!(completed(""), "intercept:\n  cgroup: /c\nstate_dir: /s\n");
-        assert_eq!(
-            completed("intercept:\n  quic: block\nx: 1\n"),
-            "intercept:\n  cgroup: /c\n  quic: block\nx: 1\nstate_dir: /s\n"
-        );
+        assert_eq!(completed(""), "intercept:\n  cgroup: /c\nca:\n  directory: /s\n");
+        let own = "intercept:\n    quic: block\nx: 1\n";
+        assert_eq!(completed(own), "intercept:\n    cgroup: /c\n    quic: block\nx: 1\nca:\n  directory: /s\n");
     }
 
     #[test]
     fn what_the_test_chose_stays() {
-        let own = "intercept:\n  quic: block\n  cgroup: /own\nstate_dir: /mine\n";
-        assert_eq!(completed(own), own);
+        for own in [
+            "intercept:\n  quic: block\n  cgroup: /own\nca:\n  directory: /mine\n",
+            "ca: {}\nintercept: {cgroup: /own}\n",
+        ] {
+            assert_eq!(completed(own), own);
+        }
     }
 }

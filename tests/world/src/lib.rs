@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod dns;
+mod echo;
 mod host;
 mod http;
 mod keeper;
@@ -20,9 +21,8 @@ mod running;
 mod trace;
 
 use std::ffi::OsStr;
-use std::fs;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ use nix::sched::CloneFlags;
 
 use host::Host;
 use keeper::Site;
+use tollgate_provider::{Builder, Dialect, Pki, Provider};
 
 pub use agent::Agent;
 pub use dns::Dns;
@@ -54,6 +55,8 @@ struct Inner {
     site: Site,
     host: Host,
     dns: Dns,
+    pki: Arc<Pki>,
+    provider: Provider,
     client: Namespace,
     internet: Namespace,
 }
@@ -61,19 +64,28 @@ struct Inner {
 impl World {
     /// Makes a world. Needs root, cgroup v2, iproute2 and ca-certificates; an error says which is missing.
     pub fn new() -> Result<Self> {
+        Self::with_provider(|provider| provider)
+    }
+
+    /// Makes a world whose stand-in provider is set up by `configure`: its pace, its application protocols, more hosts.
+    pub fn with_provider(configure: impl FnOnce(Builder<'_>) -> Builder<'_> + Send + 'static) -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
-            bail!(
-                "a test world needs root, for its network namespaces and cgroups; run `cargo xtask test`, which uses sudo"
-            );
+            bail!("a test world needs root, for its namespaces and cgroups; run `cargo xtask test`, which uses sudo");
         }
         let site = Site::new()?;
         let client = Namespace::new("client", CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
         let internet = Namespace::new("internet", CloneFlags::CLONE_NEWNET)?;
         link::join(&client, &internet, &site.interface)?;
-        let host = Host::new(&site.directory, &client, "")?;
+        let pki = Arc::new(Pki::create().context("cannot make the world's root certificate")?);
+        let host = Host::new(&site.directory, &client, pki.root_pem())?;
         let dns = Dns::default();
-        let served = dns.clone();
-        internet.run(move || dns::serve(served, NAME_SERVER.both()))?;
+        let (served, issuer) = (dns.clone(), Arc::clone(&pki));
+        let provider = internet.run(move || async move {
+            dns::serve(served, NAME_SERVER.both()).await?;
+            echo::serve(OTHER.both()).await?;
+            let builder = configure(Provider::builder(&issuer).host("other.example", Dialect::Site));
+            start_provider(builder, &[OPENAI, ANTHROPIC, GOOGLE, OTHER].map(Pair::https).concat())
+        })?;
         for (name, pair) in [
             ("api.openai.com", OPENAI),
             ("api.anthropic.com", ANTHROPIC),
@@ -83,7 +95,27 @@ impl World {
         ] {
             dns.set(name, &pair.both(), 300);
         }
-        Ok(Self { inner: Arc::new(Inner { site, host, dns, client, internet }) })
+        Ok(Self { inner: Arc::new(Inner { site, host, dns, pki, provider, client, internet }) })
+    }
+
+    /// The stand-in for all providers, on port 443 of their addresses: what it served, its faults and gates.
+    pub fn provider(&self) -> &Provider {
+        &self.inner.provider
+    }
+
+    /// Starts one more provider in the internet, on addresses that exist there; the test points names at it.
+    pub fn another_provider(
+        &self,
+        addresses: &[SocketAddr],
+        configure: impl FnOnce(Builder<'_>) -> Builder<'_> + Send + 'static,
+    ) -> Result<Provider> {
+        let (addresses, pki) = (addresses.to_vec(), Arc::clone(&self.inner.pki));
+        self.in_internet(move || async move { start_provider(configure(Provider::builder(&pki)), &addresses) })
+    }
+
+    /// What issues the certificates of the internet's servers.
+    pub fn pki(&self) -> &Pki {
+        &self.inner.pki
     }
 
     /// The name server.
@@ -161,8 +193,8 @@ impl World {
     }
 
     /// The world's root certificate, PEM.
-    pub fn root_pem(&self) -> Result<String> {
-        fs::read_to_string(self.root_file()).context("cannot read the world's root")
+    pub fn root_pem(&self) -> &str {
+        self.inner.pki.root_pem()
     }
 
     /// Adds certificates to the client host's system trust store, as an operator would with an agent's CA.
@@ -211,4 +243,11 @@ impl World {
     fn share(&self) -> Arc<Inner> {
         Arc::clone(&self.inner)
     }
+}
+
+/// Binds the addresses and starts serving, in the calling task's runtime and namespace.
+fn start_provider(builder: Builder<'_>, addresses: &[SocketAddr]) -> Result<Provider> {
+    let bind = |address: &SocketAddr| TcpListener::bind(address).with_context(|| format!("cannot bind {address}"));
+    let listeners = addresses.iter().map(bind).collect::<Result<Vec<_>>>()?;
+    builder.start(listeners).context("cannot start the stand-in provider")
 }

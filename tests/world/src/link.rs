@@ -1,7 +1,7 @@
 //! The wire between the client host and the internet, and the addresses on either end.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +28,11 @@ impl Pair {
     /// Both, IPv4 first.
     pub fn both(self) -> [IpAddr; 2] {
         [self.v4.into(), self.v6.into()]
+    }
+
+    /// Port 443 of both, IPv4 first.
+    pub fn https(self) -> [SocketAddr; 2] {
+        self.both().map(|address| SocketAddr::new(address, 443))
     }
 }
 

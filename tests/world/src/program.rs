@@ -31,6 +31,7 @@ pub struct Program {
     directory: PathBuf,
     user: Option<u32>,
     stdin: Vec<u8>,
+    attached: bool,
     timeout: Duration,
 }
 
@@ -49,6 +50,7 @@ impl Program {
             directory: home,
             user: None,
             stdin: Vec::new(),
+            attached: false,
             timeout: TIMEOUT,
         }
     }
@@ -94,6 +96,13 @@ impl Program {
         self
     }
 
+    /// Gives the program our own standard input, output and error, terminal and process group, and captures nothing: for
+    /// demonstrations.
+    pub fn attached(mut self) -> Self {
+        self.attached = true;
+        self
+    }
+
     /// How long [`run`](Self::run) waits before it kills the program and fails; two minutes unless set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -121,10 +130,13 @@ impl Program {
         }
         command.arg(&self.executable).args(&self.arguments);
         command.env_clear().envs(self.environment).current_dir(&self.directory);
-        // Its own process group, so that a kill reaches its children and Ctrl-C at a terminal does not.
-        command.process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::start(self.world, command, self.stdin, what.clone()).with_context(|| format!("cannot start `{what}`"))
+        if !self.attached {
+            // Its own process group, so that a kill reaches its children and Ctrl-C at a terminal does not.
+            command.process_group(0);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        Running::start(self.world, command, self.stdin, self.attached, what.clone())
+            .with_context(|| format!("cannot start `{what}`"))
     }
 
     fn describe(&self) -> String {

@@ -53,23 +53,32 @@ enum Order {
 }
 
 impl Running {
-    pub(crate) fn start(world: Arc<Inner>, mut command: Command, stdin: Vec<u8>, what: String) -> Result<Self> {
+    pub(crate) fn start(
+        world: Arc<Inner>,
+        mut command: Command,
+        input: Vec<u8>,
+        attached: bool,
+        what: String,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
-        shared.state.lock().open = 2;
         let (orders, received) = mpsc::unbounded_channel();
         let sink = Arc::clone(&shared);
         let pid = world.client.run(move || async move {
             let mut child = command.spawn()?;
             let pid = child.id().expect("it was not waited for yet");
-            let mut input = child.stdin.take().expect("stdin was piped");
-            let (output, errors) = (child.stdout.take(), child.stderr.take());
-            tokio::spawn(async move {
+            if let Some(mut stdin) = child.stdin.take() {
                 // A program that does not read its input is none of our business.
-                let _unread: std::io::Result<()> = input.write_all(&stdin).await;
-            });
-            tokio::spawn(copy(output.expect("stdout was piped"), Arc::clone(&sink), |state| &mut state.stdout));
-            tokio::spawn(copy(errors.expect("stderr was piped"), Arc::clone(&sink), |state| &mut state.stderr));
-            tokio::spawn(supervise(child, received, sink));
+                tokio::spawn(async move { stdin.write_all(&input).await });
+            }
+            if let Some(stdout) = child.stdout.take() {
+                sink.state.lock().open += 1;
+                tokio::spawn(copy(stdout, Arc::clone(&sink), |state| &mut state.stdout));
+            }
+            if let Some(stderr) = child.stderr.take() {
+                sink.state.lock().open += 1;
+                tokio::spawn(copy(stderr, Arc::clone(&sink), |state| &mut state.stderr));
+            }
+            tokio::spawn(supervise(child, received, sink, attached));
             Ok::<_, anyhow::Error>(pid)
         })?;
         Ok(Self { what, pid, started: Instant::now(), shared, orders, _world: world })
@@ -192,7 +201,7 @@ async fn copy(mut from: impl AsyncRead + Unpin, to: Arc<Shared>, field: fn(&mut 
     to.changed.notify_all();
 }
 
-async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>, shared: Arc<Shared>) {
+async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>, shared: Arc<Shared>, attached: bool) {
     let status = loop {
         tokio::select! {
             status = child.wait() => break status.unwrap_or_else(|_| ExitStatus::from_raw(0x7f00)),
@@ -200,6 +209,8 @@ async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>,
                 let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw) else { continue };
                 let sent = match order {
                     Some(Order::Signal(signal)) => kill(pid, signal),
+                    // Its group is ours.
+                    Some(Order::KillGroup) | None if attached => kill(pid, Signal::SIGKILL),
                     Some(Order::KillGroup) | None => killpg(pid, Signal::SIGKILL),
                 };
                 sent.expect("root may signal a child that was not reaped yet");
@@ -212,7 +223,6 @@ async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Order>,
 
 /// How a program ended and what it printed.
 #[derive(Clone, Debug)]
-#[must_use = "a program may have failed; see `success`"]
 pub struct Output {
     what: String,
     /// The exit status; 127 where the program was not found.
