@@ -1,6 +1,7 @@
 //! The interception CA and the leaves it signs.
 //!
-//! The CA is made once and kept: clients that trust it would break if it changed. It can sign for the intercepted hosts only, by
+//! The CA is made once and kept: clients that trust it would break if it changed. It is a root, whose key is thrown away at once,
+//! and an issuing CA below it. It can sign for the intercepted hosts only, by
 //! X.509 name constraints, which limits what a stolen key is worth. A constraint names a whole subtree, so an exact host also
 //! permits names below it, and a pattern with a wildcard in the middle permits all below the part after the wildcard
 //! (`bedrock-runtime.*.amazonaws.com` permits `amazonaws.com`).
@@ -16,17 +17,21 @@ use std::time::SystemTime;
 use quick_cache::sync::Cache;
 use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::ServerConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, sign};
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use tollgate_ebpf::name::Pattern;
 
 pub use self::error::{AuthorityError, MintError};
 use self::store::Stored;
 use crate::certificates::{self, LEAF_BACKDATE, LEAF_LIFE};
-use crate::{name, provider::provider};
+use crate::name;
+use crate::provider::provider;
+use crate::roots::Roots;
 
 /// How many hosts' leaves are kept. The hosts come from clients, so there is a bound.
 const LEAVES: usize = 1024;
@@ -36,7 +41,8 @@ const SESSIONS: usize = 4096;
 /// A certificate authority with a cache of leaves by host. One per process; all methods take `&self`.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    root: CertificateDer<'static>,
+    issuing: CertificateDer<'static>,
     certificate_pem: String,
     fingerprint: String,
     not_after: SystemTime,
@@ -60,14 +66,14 @@ impl Authority {
     /// Makes a CA for the hosts that `permitted` matches, and keeps it in `dir`: one file [`FILE`](Self::FILE) that only its owner may
     /// read. A missing `dir` is made, for its owner only. Never overwrites a CA.
     pub fn create(dir: &Path, permitted: &[Pattern]) -> Result<Self, AuthorityError> {
-        let stored = Stored::generate(&subtrees(permitted)?)?;
-        stored.create(dir)?;
-        Self::from_stored(&stored, &dir.join(Self::FILE))
+        let stored = Stored::generate(dir, &subtrees(permitted)?)?;
+        stored.create()?;
+        Self::of(stored)
     }
 
     /// Reads the CA kept in `dir`.
     pub fn load(dir: &Path) -> Result<Self, AuthorityError> {
-        Self::from_stored(&Stored::load(dir)?, &dir.join(Self::FILE))
+        Self::of(Stored::load(dir)?)
     }
 
     /// Reads the CA kept in `dir`, or makes it where there is none. Whether it covers `permitted` is for the caller to ask
@@ -86,28 +92,28 @@ impl Authority {
 
     /// Makes a CA that lives in memory only.
     pub fn ephemeral(permitted: &[Pattern]) -> Result<Self, AuthorityError> {
-        Self::from_stored(&Stored::generate(&subtrees(permitted)?)?, Path::new("memory"))
+        Self::of(Stored::generate(Path::new("memory"), &subtrees(permitted)?)?)
     }
 
-    /// The name of the file in the CA's directory. It holds the certificate and the private key.
+    /// The name of the file in the CA's directory. It holds the certificates and the private key.
     pub const FILE: &str = "ca.pem";
 
-    /// The CA's certificate alone, as PEM.
+    /// The root's certificate, which clients are to trust, as PEM.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    /// The CA's certificate alone, as DER.
+    /// The root's certificate, as DER.
     pub fn certificate_der(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.root
     }
 
-    /// SHA-256 of the CA's certificate, as `openssl x509 -fingerprint -sha256` prints it: `AB:CD:…`.
+    /// SHA-256 of the root's certificate, as `openssl x509 -fingerprint -sha256` prints it: `AB:CD:…`.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// When the CA's certificate expires.
+    /// When the CA expires.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
@@ -127,7 +133,7 @@ impl Authority {
         patterns.iter().filter(|pattern| !self.permits_canonical(&subtree(pattern))).collect()
     }
 
-    /// What to answer a client with that asks for `host`: a leaf for it (and the CA), h2 and http/1.1, resumption by ticket and by
+    /// What to answer a client with that asks for `host`: a leaf for it (and the issuing CA), h2 and http/1.1, resumption by ticket and by
     /// session. Signs where there is no fresh leaf in the cache, which takes some ten microseconds and waits for nothing.
     pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, MintError> {
         self.server_config_at(host, SystemTime::now())
@@ -154,9 +160,12 @@ impl Authority {
         self.subtrees.iter().any(|subtree| name::within(host, subtree))
     }
 
+    fn sign(&self, host: &str, now: SystemTime) -> Result<CertificateDer<'static>, rcgen::Error> {
+        Ok(certificates::leaf(host, now, self.not_after)?.signed_by(&self.leaf_key, &self.issuer)?.into())
+    }
+
     fn mint(&self, host: &str, now: SystemTime) -> Result<Arc<ServerConfig>, rcgen::Error> {
-        let leaf = certificates::leaf(host, now, self.not_after)?.signed_by(&self.leaf_key, &self.issuer)?;
-        let chain = vec![leaf.into(), self.certificate.clone()];
+        let chain = vec![self.sign(host, now)?, self.issuing.clone()];
         let certified = CertifiedKey::new(chain, Arc::clone(&self.leaf_signer));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
@@ -169,27 +178,47 @@ impl Authority {
         Ok(Arc::new(config))
     }
 
-    fn from_stored(stored: &Stored, path: &Path) -> Result<Self, AuthorityError> {
-        let facts = stored.facts(path)?;
-        let key = KeyPair::from_pem(stored.key_pem()).map_err(|source| AuthorityError::Generate { source })?;
+    fn of(stored: Stored) -> Result<Self, AuthorityError> {
+        let facts = stored.facts()?;
+        let path = stored.path.clone();
         let leaf_key = generate()?;
         let leaf_signer = sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
             .expect("rcgen writes the P-256 keys that rustls reads");
-        Ok(Self {
-            issuer: Issuer::from_ca_cert_der(&facts.certificate, key)
+        let authority = Self {
+            issuer: Issuer::from_ca_cert_der(&stored.issuing, stored.key)
                 .map_err(|source| AuthorityError::Generate { source })?,
-            certificate_pem: stored.certificate_pem().to_owned(),
+            certificate_pem: store::to_pem(&stored.root),
+            root: stored.root,
+            issuing: stored.issuing,
             fingerprint: facts.fingerprint,
             not_after: facts.not_after,
             subtrees: facts.subtrees,
-            certificate: facts.certificate,
             leaf_key,
             leaf_signer,
             leaves: Cache::new(LEAVES),
             provider: provider(),
             tickets: Ticketer::new().expect("the kernel's random numbers are there"),
             sessions: ServerSessionMemoryCache::new(SESSIONS),
-        })
+        };
+        match authority.check() {
+            Ok(()) => Ok(authority),
+            Err(reason) => Err(AuthorityError::Malformed { path, reason }),
+        }
+    }
+
+    /// Verifies a leaf of its own as a client would: a CA that was damaged, or put together wrongly, must not only be noticed when
+    /// every client refuses it.
+    fn check(&self) -> Result<(), String> {
+        let (host, now) = (&self.subtrees[0], SystemTime::now());
+        let leaf = self.sign(host, now).map_err(|error| error.to_string())?;
+        let roots = Roots::only([self.root.clone()]).ok_or("its root cannot be parsed")?;
+        let name = ServerName::try_from(host.as_str()).map_err(|error| error.to_string())?;
+        WebPkiServerVerifier::builder_with_provider(roots.store(), Arc::clone(&self.provider))
+            .build()
+            .map_err(|error| error.to_string())?
+            .verify_server_cert(&leaf, std::slice::from_ref(&self.issuing), &name, &[], UnixTime::now())
+            .map_err(|error| format!("what it signs is not accepted by clients ({error})"))?;
+        Ok(())
     }
 }
 

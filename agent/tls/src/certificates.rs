@@ -18,19 +18,33 @@ pub(crate) const LEAF_LIFE: Duration = Duration::from_hours(48);
 /// Likewise for leaves.
 pub(crate) const LEAF_BACKDATE: Duration = Duration::from_hours(1);
 
-/// The CA's certificate: `subtrees` are the only DNS names it can sign for.
+/// The root, which clients trust. Its key is thrown away once it has signed the issuing CA, so it vouches for nothing else, ever.
+pub(crate) fn root(subtrees: &[String], label: &str, now: SystemTime) -> CertificateParams {
+    authority(subtrees, label, now, 1)
+}
+
+/// The issuing CA, which signs the leaves with the key that is kept.
+///
+/// There are two levels because a verifier need not apply the constraints of what it trusts outright (RFC 5280 § 6.1), and Java
+/// does not; those of a certificate below it all verifiers apply.
+pub(crate) fn issuing(subtrees: &[String], label: &str, now: SystemTime) -> CertificateParams {
+    let mut params = authority(subtrees, &format!("{label} issuer"), now, 0);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// A CA for `subtrees`, the only DNS names that may be signed for below it.
 ///
 /// The constraints also shut out every IP address, since a permitted DNS subtree says nothing about names of other kinds, and the
 /// extended key usage keeps a stolen key from signing client, mail or code-signing certificates.
-pub(crate) fn authority(subtrees: &[String], label: &str, now: SystemTime) -> CertificateParams {
+fn authority(subtrees: &[String], label: &str, now: SystemTime, authorities_below: u8) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, label);
     params.serial_number = Some(serial());
     params.not_before = (now - CA_BACKDATE).into();
     params.not_after = (now + CA_LIFE).into();
-    // No CA below this one.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(authorities_below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.name_constraints = Some(NameConstraints {

@@ -1,4 +1,5 @@
-//! The CA as it is kept: one PEM file with the certificate and its private key, so that the two can never be of different CAs.
+//! The CA as it is kept: one PEM file with the root's certificate, the issuing CA's, and the issuing CA's private key, so that they
+//! can never be of different CAs.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -7,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::{digest, rand};
-use rcgen::KeyPair;
-use rustls_pki_types::CertificateDer;
+use pem::Pem;
+use rcgen::{CertifiedIssuer, KeyPair};
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
@@ -18,44 +20,45 @@ use crate::certificates;
 
 /// More than any CA file is long.
 const MAX_FILE: u64 = 64 * 1024;
-const CERTIFICATE_END: &str = "-----END CERTIFICATE-----\n";
 
-/// Certificate and private key, as PEM. Has no `Debug`, for the key's sake.
+/// A CA, new or read. Has no `Debug`, for the key's sake.
 pub(super) struct Stored {
-    certificate_pem: String,
-    key_pem: String,
+    /// Where it is kept, for errors.
+    pub(super) path: PathBuf,
+    /// What clients trust.
+    pub(super) root: CertificateDer<'static>,
+    /// What signs leaves. Sent to clients with them.
+    pub(super) issuing: CertificateDer<'static>,
+    /// Of the issuing CA.
+    pub(super) key: KeyPair,
 }
 
-/// What the certificate says.
+/// What the certificates say.
 pub(super) struct Facts {
     pub(super) fingerprint: String,
     pub(super) not_after: SystemTime,
     pub(super) subtrees: Vec<String>,
-    pub(super) certificate: CertificateDer<'static>,
 }
 
 impl Stored {
-    /// A new CA.
-    pub(super) fn generate(subtrees: &[String]) -> Result<Self, AuthorityError> {
+    /// A new CA, to be kept in `dir` if it is.
+    pub(super) fn generate(dir: &Path, subtrees: &[String]) -> Result<Self, AuthorityError> {
+        let (label, now) = (label(), SystemTime::now());
         let key = generate()?;
-        let certificate = certificates::authority(subtrees, &label(), SystemTime::now())
-            .self_signed(&key)
-            .map_err(|source| AuthorityError::Generate { source })?;
-        Ok(Self { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
-    }
-
-    pub(super) fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
-    }
-
-    pub(super) fn key_pem(&self) -> &str {
-        &self.key_pem
+        // The root's key goes no further than this function.
+        let generated =
+            CertifiedIssuer::self_signed(certificates::root(subtrees, &label, now), generate()?).and_then(|root| {
+                Ok((root.der().clone(), certificates::issuing(subtrees, &label, now).signed_by(&key, &root)?))
+            });
+        let (root, issuing) = generated.map_err(|source| AuthorityError::Generate { source })?;
+        Ok(Self { path: dir.join(Authority::FILE), root, issuing: issuing.into(), key })
     }
 
     /// Writes the CA, all or nothing, and never over another: written aside, flushed, and linked into place, which fails where
     /// there is one.
-    pub(super) fn create(&self, dir: &Path) -> Result<(), AuthorityError> {
-        let path = dir.join(Authority::FILE);
+    pub(super) fn create(&self) -> Result<(), AuthorityError> {
+        let path = &self.path;
+        let dir = path.parent().expect("the path was made by appending a file name");
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(io_error("create", parent))?;
         }
@@ -65,12 +68,12 @@ impl Stored {
         }
         let aside = dir.join(format!(".{}.{}", Authority::FILE, random_hex()));
         let result = self.write(&aside).and_then(|()| {
-            fs::hard_link(&aside, &path).map_err(|error| match error.kind() {
+            fs::hard_link(&aside, path).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => AuthorityError::AlreadyExists { path: path.clone() },
-                _ => io_error("create", &path)(error),
+                _ => io_error("create", path)(error),
             })
         });
-        // Whether or not it worked, the name aside has done its duty; that it may stay behind harms nothing.
+        // Whether or not it worked, the name aside has done its duty. The error to tell is the one above.
         drop(fs::remove_file(&aside));
         result?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("flush", dir))
@@ -79,10 +82,8 @@ impl Stored {
     fn write(&self, path: &Path) -> Result<(), AuthorityError> {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error("create", path))?;
-        file.write_all(self.certificate_pem.as_bytes())
-            .and_then(|()| file.write_all(self.key_pem.as_bytes()))
-            .and_then(|()| file.sync_all())
-            .map_err(io_error("write", path))
+        let text = [to_pem(&self.root), to_pem(&self.issuing), self.key.serialize_pem()].concat();
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error("write", path))
     }
 
     /// Reads the CA, where nobody else could have read or replaced it.
@@ -94,39 +95,54 @@ impl Stored {
         };
         refuse_if_mode(dir, 0o022)?;
         refuse_if_mode(&path, 0o077)?;
-        let mut text = String::new();
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(io_error("read", &path))?;
-        let (certificate, key) = text
-            .split_once(CERTIFICATE_END)
-            .ok_or_else(|| malformed(&path)("it does not start with a PEM certificate"))?;
-        Ok(Self { certificate_pem: format!("{certificate}{CERTIFICATE_END}"), key_pem: key.to_owned() })
+        let mut text = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut text).map_err(io_error("read", &path))?;
+        let malformed = |reason: String| AuthorityError::Malformed { path: path.clone(), reason };
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<_, _>>()
+            .map_err(|error| malformed(format!("its certificates cannot be read ({error})")))?;
+        let [root, issuing] = <[_; 2]>::try_from(certificates).map_err(|all| {
+            malformed(format!("it holds {} certificates instead of the root's and the issuing CA's", all.len()))
+        })?;
+        let key = PrivateKeyDer::from_pem_slice(&text)
+            .map_err(|error| malformed(format!("its private key cannot be read ({error})")))?;
+        let key =
+            KeyPair::try_from(&key).map_err(|error| malformed(format!("its private key cannot be used ({error})")))?;
+        Ok(Self { root, issuing, key, path })
     }
 
-    /// Checks that certificate and key are a CA as we make them, and says what it may sign.
-    pub(super) fn facts(&self, path: &Path) -> Result<Facts, AuthorityError> {
-        let malformed = malformed(path);
-        let certificate = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes())
-            .map_err(|error| malformed(&format!("its certificate cannot be read ({error})")))?;
-        let key = KeyPair::from_pem(&self.key_pem)
-            .map_err(|error| malformed(&format!("its private key cannot be read ({error})")))?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
-            .map_err(|error| malformed(&format!("its certificate cannot be read ({error})")))?;
-        if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(malformed("its private key is not that of its certificate"));
+    /// Checks that it is a CA as we make them, and says what it may sign.
+    pub(super) fn facts(&self) -> Result<Facts, AuthorityError> {
+        let malformed = |reason: &str| AuthorityError::Malformed { path: self.path.clone(), reason: reason.to_owned() };
+        let parse = |der| {
+            x509_parser::parse_x509_certificate(der)
+                .map(|(_, certificate)| certificate)
+                .map_err(|error| malformed(&format!("a certificate cannot be read ({error})")))
+        };
+        let (root, issuing) = (parse(&self.root)?, parse(&self.issuing)?);
+        if issuing.public_key().subject_public_key.data.as_ref() != self.key.public_key_raw() {
+            return Err(malformed("its private key is not that of its issuing CA"));
         }
-        if !parsed.is_ca() {
-            return Err(malformed("its certificate is not a CA's"));
-        }
-        let subtrees = permitted_subtrees(&parsed).ok_or_else(|| {
-            malformed("its certificate has no critical name constraints, so it could sign for any host")
+        let subtrees = permitted_subtrees(&issuing).ok_or_else(|| {
+            malformed("its issuing CA has no critical name constraints, so it could sign for any host")
         })?;
-        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(not_after);
+        let not_after = not_after(&root).min(not_after(&issuing));
         if not_after <= SystemTime::now() {
-            return Err(AuthorityError::Expired { path: path.to_owned() });
+            return Err(AuthorityError::Expired { path: self.path.clone() });
         }
-        Ok(Facts { fingerprint: fingerprint(&certificate), not_after, subtrees, certificate })
+        Ok(Facts { fingerprint: fingerprint(&self.root), not_after, subtrees })
     }
+}
+
+/// One certificate as PEM.
+pub(super) fn to_pem(certificate: &CertificateDer<'_>) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&Pem::new("CERTIFICATE", certificate.to_vec()), config)
+}
+
+fn not_after(certificate: &X509Certificate<'_>) -> SystemTime {
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 /// The DNS names that a CA is limited to; `None` where it is not.
@@ -154,7 +170,7 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 fn label() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     // An X.520 common name has at most 64 characters (RFC 5280 appendix A.1).
-    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(28).collect();
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(24).collect();
     format!("LLM interception CA {host} {}", random_hex())
 }
 
@@ -167,11 +183,6 @@ fn random_hex() -> String {
 fn refuse_if_mode(path: &Path, forbidden: u32) -> Result<(), AuthorityError> {
     let mode = fs::metadata(path).map_err(io_error("read", path))?.mode() & 0o7777;
     if mode & forbidden != 0 { Err(AuthorityError::Unprotected { path: path.to_owned(), mode }) } else { Ok(()) }
-}
-
-fn malformed(path: &Path) -> impl Fn(&str) -> AuthorityError {
-    let path = path.to_owned();
-    move |reason| AuthorityError::Malformed { path: path.clone(), reason: reason.to_owned() }
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuthorityError {
