@@ -8,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hickory_proto::rr::RecordType;
 use parking_lot::Mutex;
 
 pub use answer::{Answer, Owner};
+pub use hickory_proto::op::ResponseCode;
+pub use hickory_proto::rr::RecordType;
 pub(crate) use server::serve;
 
 /// The zone and the log of the name server. Clones share both.

@@ -134,8 +134,9 @@ fn certificates(bundle: &str) -> impl Iterator<Item = String> {
 }
 
 fn import(store: &Path, alias: &str, certificate: &Path) -> Result<()> {
+    // Java opens its default store without the password, and reads certificates that way in JKS, not in PKCS #12.
     let done = Command::new("keytool")
-        .args(["-importcert", "-noprompt", "-storetype", "PKCS12", "-storepass", "changeit", "-alias", alias])
+        .args(["-importcert", "-noprompt", "-storetype", "JKS", "-storepass", "changeit", "-alias", alias])
         .arg("-keystore")
         .arg(store)
         .arg("-file")

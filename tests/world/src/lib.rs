@@ -208,7 +208,7 @@ impl World {
         host::lay(&self.inner.client, &self.inner.host.bundle(), file)
     }
 
-    /// Makes the client host's Java trust store, PKCS #12 with the password `changeit`, of what the system bundle holds
+    /// Makes the client host's Java trust store, JKS with the password `changeit`, of what the system bundle holds
     /// now, at Debian's `/etc/ssl/certs/java/cacerts`. Needs keytool. Gives a path that is valid outside too.
     pub fn trust_in_java(&self) -> Result<PathBuf> {
         self.inner.host.trust_in_java()
