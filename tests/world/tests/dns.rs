@@ -1,4 +1,5 @@
 //! The world's name server, asked with real packets and by the C library. Needs root.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking, like the test")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! The world itself, proven on the real kernel. Needs root.
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking, like the test")]
 
 use std::fs;
 use std::net::IpAddr;
@@ -146,7 +147,7 @@ fn sockets_work_in_either_namespace_from_the_test() {
 #[test]
 #[should_panic(expected = "on purpose")]
 fn a_panic_inside_reaches_the_test() {
-    World::new().unwrap().in_client(|| async { panic!("on purpose") })
+    World::new().unwrap().in_client(|| async { panic!("on purpose") });
 }
 
 #[test]
