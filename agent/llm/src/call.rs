@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc};
 use http::Method;
 
 use self::path::Path;
+pub(crate) use self::path::model;
 use crate::catalogue::{Dialect, Provider};
 
 /// What is asked of the model, in OpenTelemetry's words (`gen_ai.operation.name`) where it has one.

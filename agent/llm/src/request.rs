@@ -1,8 +1,16 @@
 //! Reads what a request asks for from its body as the bytes pass.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
-use crate::call::Call;
+use crate::{
+    call::{self, Api, Call},
+    coding::{Consume, Decoder},
+    json::{Paths, Scanner, Value, Visit},
+    response::is_readable,
+};
 
 /// What a request said about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,26 +23,52 @@ pub struct RequestFacts {
 
 /// Watches one request body. Memory is bounded whatever the body's size; nothing of the content is kept.
 pub struct RequestMeter {
-    facts: RequestFacts,
+    in_path: RequestFacts,
+    body: Option<Box<Decoder<Body>>>,
 }
 
 impl RequestMeter {
     /// For the body of `call`, with the values of its `content-type` and `content-encoding` headers.
-    pub fn new(call: &Call, _content_type: Option<&str>, _content_encoding: Option<&str>) -> Self {
-        Self { facts: RequestFacts { model: call.model_in_path.clone(), stream: call.stream_in_path } }
+    pub fn new(call: &Call, content_type: Option<&str>, content_encoding: Option<&str>) -> Self {
+        let says_in_body = match call.api {
+            Api::ChatCompletions
+            | Api::Completions
+            | Api::Responses
+            | Api::Embeddings
+            | Api::Messages
+            | Api::CountTokens => true,
+            Api::GenerateContent | Api::EmbedContent | Api::Unknown => false,
+        };
+        let body = (says_in_body && content_type.is_none_or(is_readable)).then(|| {
+            let body = Body { scanner: Scanner::new(&PATHS), asked: Asked::default() };
+            Box::new(Decoder::new(content_encoding, body))
+        });
+        Self { in_path: RequestFacts { model: call.model_in_path.clone(), stream: call.stream_in_path }, body }
     }
 
     /// Takes the next bytes of the body, cut anywhere.
-    pub fn push(&mut self, _bytes: &[u8]) {}
+    pub fn push(&mut self, bytes: &[u8]) {
+        if let Some(body) = &mut self.body {
+            body.push(bytes);
+        }
+    }
 
-    /// What is known so far.
+    /// What is known so far. The path wins over the body, and later keys over earlier ones, as JSON readers have it.
     pub fn facts(&self) -> RequestFacts {
-        self.facts.clone()
+        self.merge(self.body.as_ref().and_then(|body| body.get_ref()).map(|body| &body.asked))
     }
 
     /// The body has ended.
-    pub fn finish(self) -> RequestFacts {
-        self.facts()
+    pub fn finish(mut self) -> RequestFacts {
+        let asked = self.body.take().map(|body| body.finish().0.asked);
+        self.merge(asked.as_ref())
+    }
+
+    fn merge(&self, asked: Option<&Asked>) -> RequestFacts {
+        RequestFacts {
+            model: self.in_path.model.clone().or_else(|| asked?.model.clone()),
+            stream: self.in_path.stream.or_else(|| asked?.stream),
+        }
     }
 }
 
@@ -43,3 +77,42 @@ impl fmt::Debug for RequestMeter {
         f.debug_struct("RequestMeter").finish_non_exhaustive()
     }
 }
+
+struct Body {
+    scanner: Scanner<Field>,
+    asked: Asked,
+}
+
+impl Consume for Body {
+    fn consume(&mut self, bytes: &[u8]) {
+        self.scanner.push(bytes, &mut self.asked);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Field {
+    Model,
+    Stream,
+}
+
+static PATHS: LazyLock<Paths<Field>> =
+    LazyLock::new(|| Paths::new([("model", Field::Model), ("stream", Field::Stream)]));
+
+#[derive(Default)]
+struct Asked {
+    model: Option<Arc<str>>,
+    stream: Option<bool>,
+}
+
+impl Visit<Field> for Asked {
+    fn field(&mut self, field: Field, value: Value<'_>) {
+        match (field, value) {
+            (Field::Model, Value::Text(name)) => self.model = call::model(name),
+            (Field::Stream, Value::Bool(stream)) => self.stream = Some(stream),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

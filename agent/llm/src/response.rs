@@ -1,11 +1,18 @@
 //! Reads usage, model and errors from an answer as its bytes pass.
 
+mod body;
+mod fields;
+mod tally;
+mod total;
+
 use std::{fmt, sync::Arc};
 
 use http::StatusCode;
 
+use self::body::{Body, essence};
 use crate::{
     call::Api,
+    coding::{Decoder, Failure},
     failure::ErrorKind,
     usage::{Usage, UsageSource},
 };
@@ -65,21 +72,64 @@ impl fmt::Display for Unmetered {
 
 /// Watches one response body. Memory is bounded whatever the body's size; nothing of the content is kept.
 pub struct ResponseMeter {
-    facts: ResponseFacts,
+    status_error: Option<ErrorKind>,
+    reading: Reading,
+}
+
+enum Reading {
+    Body(Box<Decoder<Body>>),
+    Nothing(Unmetered),
 }
 
 impl ResponseMeter {
     /// For an answer to a request of `api`, with the values of its `content-type` and `content-encoding` headers.
-    pub fn new(_api: Api, status: StatusCode, _content_type: Option<&str>, _content_encoding: Option<&str>) -> Self {
-        Self { facts: ResponseFacts { error: ErrorKind::from_status(status), ..ResponseFacts::default() } }
+    pub fn new(api: Api, status: StatusCode, content_type: Option<&str>, content_encoding: Option<&str>) -> Self {
+        let status_error = ErrorKind::from_status(status);
+        let reading = if !is_billed(api) && status_error.is_none() {
+            Reading::Nothing(Unmetered::Operation)
+        } else if !content_type.is_none_or(is_readable) {
+            Reading::Nothing(Unmetered::ContentType)
+        } else {
+            Reading::Body(Box::new(Decoder::new(content_encoding, Body::new(api, status, content_type))))
+        };
+        Self { status_error, reading }
     }
 
     /// Takes the next bytes of the body, cut anywhere.
-    pub fn push(&mut self, _bytes: &[u8]) {}
+    pub fn push(&mut self, bytes: &[u8]) {
+        if let Reading::Body(decoder) = &mut self.reading {
+            decoder.push(bytes);
+        }
+    }
 
     /// The body has ended, or no more of it will come.
     pub fn finish(self) -> ResponseFacts {
-        self.facts
+        let decoder = match self.reading {
+            Reading::Body(decoder) => decoder,
+            Reading::Nothing(reason) => {
+                return ResponseFacts { unmetered: Some(reason), error: self.status_error, ..ResponseFacts::default() };
+            }
+        };
+        let (body, failure) = decoder.finish();
+        let (tally, is_final) = body.finish();
+        let usage = tally.usage();
+        let source = match usage {
+            Some(_) if is_final => UsageSource::Provider,
+            Some(_) => UsageSource::Partial,
+            None => UsageSource::None,
+        };
+        let unmetered = (source != UsageSource::Provider).then_some(match failure {
+            Some(Failure::Unknown) => Unmetered::UnknownCoding,
+            Some(Failure::Corrupt) => Unmetered::CorruptCoding,
+            Some(Failure::TooDense) => Unmetered::TooDense,
+            None if is_billed(tally.api) => Unmetered::NotReported,
+            None => Unmetered::Operation,
+        });
+        let error = match (tally.error, self.status_error) {
+            (Some(ErrorKind::Other) | None, Some(by_status)) => Some(by_status),
+            (in_body, _) => in_body,
+        };
+        ResponseFacts { usage, source, unmetered, model: tally.model, error }
     }
 }
 
@@ -88,3 +138,19 @@ impl fmt::Debug for ResponseMeter {
         f.debug_struct("ResponseMeter").finish_non_exhaustive()
     }
 }
+
+fn is_billed(api: Api) -> bool {
+    !matches!(api, Api::CountTokens | Api::Unknown)
+}
+
+/// Whether a body of this type may be JSON or events. Servers mislabel both as plain text.
+pub(crate) fn is_readable(content_type: &str) -> bool {
+    let essence = essence(content_type).to_ascii_lowercase();
+    matches!(
+        essence.as_str(),
+        "" | "application/json" | "text/json" | "text/plain" | "text/event-stream" | "application/x-ndjson"
+    ) || essence.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests;

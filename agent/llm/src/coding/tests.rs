@@ -31,7 +31,9 @@ fn encode(coding: &str, mut bytes: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" => flate2::read::GzEncoder::new(bytes, Compression::default()).read_to_end(&mut encoded).unwrap(),
         "zlib" => flate2::read::ZlibEncoder::new(bytes, Compression::default()).read_to_end(&mut encoded).unwrap(),
-        "deflate" => flate2::read::DeflateEncoder::new(bytes, Compression::default()).read_to_end(&mut encoded).unwrap(),
+        "deflate" => {
+            flate2::read::DeflateEncoder::new(bytes, Compression::default()).read_to_end(&mut encoded).unwrap()
+        }
         "br" => ::brotli::CompressorReader::new(bytes, 4096, 5, 22).read_to_end(&mut encoded).unwrap(),
         "zstd" => zstd::stream::read::Encoder::new(bytes, 3).unwrap().read_to_end(&mut encoded).unwrap(),
         _ => bytes.read_to_end(&mut encoded).unwrap(),
@@ -43,7 +45,9 @@ const CODINGS: [(&str, &str); 6] =
     [("gzip", "gzip"), ("zlib", "deflate"), ("deflate", "deflate"), ("br", "br"), ("zstd", "zstd"), ("", "identity")];
 
 fn text() -> Vec<u8> {
-    (0..2000).flat_map(|n: u64| format!("data: {{\"n\":{}}}\n\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes()).collect()
+    (0..2000)
+        .flat_map(|n: u64| format!("data: {{\"n\":{}}}\n\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).into_bytes())
+        .collect()
 }
 
 #[test]

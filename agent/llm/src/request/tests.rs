@@ -1,0 +1,128 @@
+use std::io::Write as _;
+
+use http::Method;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Catalogue, identify};
+
+fn meter(path: &str, content_type: Option<&str>, content_encoding: Option<&str>) -> RequestMeter {
+    let catalogue = Catalogue::builtin();
+    let host = if path.contains("models/") { "generativelanguage.googleapis.com" } else { "api.openai.com" };
+    let call = identify(catalogue.find(host).unwrap(), &Method::POST, path);
+    RequestMeter::new(&call, content_type, content_encoding)
+}
+
+fn facts(body: &[u8]) -> RequestFacts {
+    let mut meter = meter("/v1/chat/completions", Some("application/json"), None);
+    meter.push(body);
+    meter.finish()
+}
+
+fn said(model: &str, stream: Option<bool>) -> RequestFacts {
+    RequestFacts { model: Some(Arc::from(model)), stream }
+}
+
+#[test]
+fn model_and_stream_are_read_wherever_they_stand() {
+    assert_eq!(facts(br#"{"model":"gpt-5","stream":true,"messages":[]}"#), said("gpt-5", Some(true)));
+    assert_eq!(
+        facts(
+            br#"{"messages":[{"content":"{\"model\":\"no\"}","model":"no","stream":true}],"stream":false,"model":"m"}"#
+        ),
+        said("m", Some(false))
+    );
+    assert_eq!(facts(br#"{"model":"m"}"#), said("m", None));
+    assert_eq!(facts(b"{}"), RequestFacts::default());
+    assert_eq!(facts(b""), RequestFacts::default());
+    assert_eq!(facts(br#"{"model":7,"stream":"yes"}"#), RequestFacts::default());
+}
+
+#[test]
+fn the_later_of_two_models_is_the_one_a_server_would_take() {
+    assert_eq!(facts(br#"{"model":"cheap","messages":[],"model":"dear"}"#), said("dear", None));
+}
+
+#[test]
+fn a_model_name_that_is_no_name_is_not_recorded() {
+    for name in ["", " ", "a b", "a\\nb", &"x".repeat(300)] {
+        assert_eq!(facts(format!(r#"{{"model":"{name}"}}"#).as_bytes()), RequestFacts::default(), "{name}");
+    }
+}
+
+#[test]
+fn the_path_speaks_before_the_body() {
+    let mut meter = meter("/v1beta/models/gemini-2.5-flash:streamGenerateContent", None, None);
+    meter.push(br#"{"model":"other","stream":false}"#);
+    assert_eq!(meter.finish(), said("gemini-2.5-flash", Some(true)));
+}
+
+#[test]
+fn facts_are_there_as_soon_as_they_have_passed() {
+    let mut meter = meter("/v1/responses", Some("application/json; charset=utf-8"), None);
+    meter.push(br#"{"model":"gpt-5","#);
+    assert_eq!(meter.facts(), said("gpt-5", None));
+    meter.push(br#""stream":true,"#);
+    assert_eq!(meter.facts(), said("gpt-5", Some(true)));
+}
+
+#[test]
+fn forms_and_unknown_operations_are_not_read() {
+    let mut form = meter("/v1/chat/completions", Some("multipart/form-data; boundary=x"), None);
+    form.push(br#"{"model":"no"}"#);
+    assert_eq!(form.finish(), RequestFacts::default());
+    let mut unknown = meter("/v1/files", Some("application/json"), None);
+    unknown.push(br#"{"model":"no"}"#);
+    assert_eq!(unknown.finish(), RequestFacts::default());
+}
+
+#[test]
+fn compressed_bodies_are_read_through() {
+    let body = format!(r#"{{"messages":["{}"],"model":"gpt-5","stream":true}}"#, "word ".repeat(10_000));
+    let zstd = zstd::encode_all(body.as_bytes(), 3).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(body.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    for (coding, encoded) in [("zstd", zstd), ("gzip", gzip)] {
+        let mut meter = meter("/v1/responses", Some("application/json"), Some(coding));
+        encoded.chunks(11).for_each(|chunk| meter.push(chunk));
+        assert_eq!(meter.finish(), said("gpt-5", Some(true)), "{coding}");
+    }
+}
+
+#[test]
+fn a_hundred_megabytes_before_the_model_are_no_burden() {
+    let mut meter = meter("/v1/chat/completions", Some("application/json"), None);
+    meter.push(br#"{"messages":[{"role":"user","content":""#);
+    let chunk = r#"base64AAAA+\"/ "#.repeat(4096);
+    for _ in 0..(100 << 20) / chunk.len() {
+        meter.push(chunk.as_bytes());
+    }
+    meter.push(br#""}],"model":"gpt-5"}"#);
+    assert_eq!(meter.finish(), said("gpt-5", None));
+}
+
+#[test]
+fn debug_shows_no_content() {
+    let mut meter = meter("/v1/chat/completions", None, None);
+    meter.push(br#"{"model":"gpt-5","messages":["my secret"#);
+    assert_eq!(format!("{meter:?}"), "RequestMeter { .. }");
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_serde_json_at_every_cut(
+        model in "[a-z0-9.:/_-]{1,30}|\\PC{1,8}", stream in any::<Option<bool>>(), content in "(\\PC|\"|\\\\|\n){0,60}",
+        model_first: bool, pretty: bool, size in 1usize..40,
+    ) {
+        let head = format!("\"model\":{}", serde_json::json!(model));
+        let messages = format!("\"messages\":[{{\"content\":{},\"model\":\"no\"}}]", serde_json::json!(content));
+        let stream_text = stream.map(|stream| format!(",\"stream\":{stream}")).unwrap_or_default();
+        let body = if model_first { format!("{{{head},{messages}{stream_text}}}") } else { format!("{{{messages}{stream_text},{head}}}") };
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let body = if pretty { serde_json::to_string_pretty(&json).unwrap() } else { body };
+        let mut meter = meter("/v1/chat/completions", None, None);
+        body.as_bytes().chunks(size).for_each(|chunk| meter.push(chunk));
+        prop_assert_eq!(meter.finish(), RequestFacts { model: call::model(json["model"].as_str().unwrap()), stream: json.get("stream").and_then(|s| s.as_bool()) });
+    }
+}

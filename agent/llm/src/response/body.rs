@@ -1,0 +1,135 @@
+//! A decoded body: which framing it has, and what its events or documents say.
+
+use http::StatusCode;
+
+use super::{
+    fields::{self, Field, Reader},
+    tally::Tally,
+};
+use crate::{
+    call::Api,
+    coding::Consume,
+    json::Scanner,
+    sse::{self, Events},
+};
+
+pub(super) struct Body {
+    framing: Framing,
+    events: EventReader,
+}
+
+enum Framing {
+    /// Not known before the first byte that is not white space.
+    Undecided,
+    Events(sse::Parser),
+    /// A JSON object, an array of them, or one after the other.
+    Documents,
+}
+
+impl Body {
+    /// The header is believed about a stream unless the answer is an error, which some servers send as plain JSON under
+    /// the stream's type. All else is told by the first byte: no JSON begins as an event does.
+    pub(super) fn new(api: Api, status: StatusCode, content_type: Option<&str>) -> Self {
+        let is_stream = content_type.is_some_and(|kind| essence(kind).eq_ignore_ascii_case("text/event-stream"));
+        let framing =
+            if is_stream && status.is_success() { Framing::Events(sse::Parser::default()) } else { Framing::Undecided };
+        let reader = fields::reader(api);
+        let events = EventReader {
+            reader,
+            scanner: Scanner::new(&reader.paths),
+            tally: Tally::new(api),
+            head: Head::default(),
+            is_done: false,
+        };
+        Self { framing, events }
+    }
+
+    /// The answer is over. Gives what it said, and whether that is final.
+    pub(super) fn finish(mut self) -> (Tally, bool) {
+        if let Framing::Events(parser) = &mut self.framing {
+            parser.finish(&mut self.events);
+        }
+        let EventReader { scanner, mut tally, is_done, .. } = self.events;
+        // Before the item that is being read is given up: what it says cannot make the answer complete.
+        let is_whole_document =
+            matches!(self.framing, Framing::Documents) && scanner.is_at_top() && tally.documents > 0;
+        let is_final = tally.is_finished || is_done || is_whole_document;
+        tally.abandon_item();
+        (tally, is_final)
+    }
+}
+
+impl Consume for Body {
+    fn consume(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes;
+        if let Framing::Undecided = self.framing {
+            // A byte order mark may stand before either.
+            let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+            let Some(start) = bytes.iter().position(|byte| !is_blank(byte)) else { return };
+            bytes = &bytes[start..];
+            self.framing = match bytes[0] {
+                b'{' | b'[' => Framing::Documents,
+                _ => Framing::Events(sse::Parser::default()),
+            };
+        }
+        match &mut self.framing {
+            Framing::Events(parser) => parser.push(bytes, &mut self.events),
+            Framing::Documents => self.events.scanner.push(bytes, &mut self.events.tally),
+            Framing::Undecided => {}
+        }
+    }
+}
+
+struct EventReader {
+    reader: &'static Reader,
+    scanner: Scanner<Field>,
+    tally: Tally,
+    head: Head,
+    /// `[DONE]` was seen.
+    is_done: bool,
+}
+
+/// The first bytes of an event that comes in parts, to recognise OpenAI's end mark.
+#[derive(Default)]
+struct Head {
+    bytes: [u8; DONE.len() + 1],
+    length: usize,
+}
+
+const DONE: &[u8] = b"[DONE]";
+
+impl Head {
+    fn push(&mut self, bytes: &[u8]) {
+        let taken = bytes.len().min(self.bytes.len() - self.length);
+        self.bytes[self.length..self.length + taken].copy_from_slice(&bytes[..taken]);
+        self.length += taken;
+    }
+}
+
+impl Events for EventReader {
+    fn event(&mut self, data: &[u8]) {
+        if data == DONE {
+            self.is_done = true;
+        } else if self.reader.concerns(data, self.tally.model.is_some()) {
+            self.part(data);
+            self.end();
+        }
+    }
+
+    fn part(&mut self, data: &[u8]) {
+        self.head.push(data);
+        self.scanner.push(data, &mut self.tally);
+    }
+
+    fn end(&mut self) {
+        self.is_done |= &self.head.bytes[..self.head.length] == DONE;
+        self.head.length = 0;
+        self.tally.abandon_item();
+        self.scanner.reset();
+    }
+}
+
+/// A media type without its parameters.
+pub(super) fn essence(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}

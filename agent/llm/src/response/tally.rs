@@ -1,0 +1,201 @@
+//! Gathers what the events or documents of one answer say.
+
+use std::sync::Arc;
+
+use super::{
+    fields::{Counter, Field, Side},
+    total::{Counts, total},
+};
+use crate::{
+    call::{self, Api},
+    failure::ErrorKind,
+    json::{Value, Visit},
+    usage::{ServiceTier, Usage},
+};
+
+/// What is known of an answer so far.
+pub(super) struct Tally {
+    pub(super) api: Api,
+    counts: Counts,
+    tier: ServiceTier,
+    pub(super) model: Option<Arc<str>>,
+    pub(super) error: Option<ErrorKind>,
+    /// The provider has said that generation ended.
+    pub(super) is_finished: bool,
+    /// How many documents were complete.
+    pub(super) documents: u64,
+    item: Item,
+}
+
+/// What the event or document being read says. It counts when it is complete, because its type may come last.
+#[derive(Default)]
+struct Item {
+    kind: Kind,
+    counts: Counts,
+    shares: Counts,
+    tier: Option<ServiceTier>,
+    model: Option<Arc<str>>,
+    is_finish: bool,
+    has_error: bool,
+    error: Option<ErrorKind>,
+    modality: Modality,
+    modality_count: u64,
+}
+
+/// The types of events that matter.
+#[derive(Default, PartialEq)]
+enum Kind {
+    #[default]
+    Unsaid,
+    /// The end of a response or message, with its final numbers where those are in the same event.
+    Terminal,
+    /// The whole answer, not streamed.
+    Whole,
+    Error,
+    Other,
+}
+
+#[derive(Default, Clone, Copy)]
+enum Modality {
+    #[default]
+    Other,
+    Audio,
+    Image,
+}
+
+impl Tally {
+    pub(super) fn new(api: Api) -> Self {
+        Self {
+            api,
+            counts: Counts::default(),
+            tier: ServiceTier::default(),
+            model: None,
+            error: None,
+            is_finished: false,
+            documents: 0,
+            item: Item::default(),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Option<Usage> {
+        total(self.api, &self.counts).map(|usage| Usage { tier: self.tier, ..usage })
+    }
+
+    /// The event being read will not be completed. Its counts are true as far as they go, but not final.
+    pub(super) fn abandon_item(&mut self) {
+        self.item.is_finish = false;
+        if self.item.kind == Kind::Terminal {
+            self.item.kind = Kind::Whole;
+        }
+        self.settle_item();
+    }
+
+    fn settle_item(&mut self) {
+        let mut item = std::mem::take(&mut self.item);
+        // Where an answer took several rounds, its own numbers leave out some of them; the rounds' sum does not.
+        item.counts.update(&item.shares);
+        let has_counts = !item.counts.is_empty();
+        // Responses repeat themselves in every stage, and only the last stage counts.
+        let is_stage = self.api == Api::Responses && item.kind == Kind::Other;
+        if has_counts && !is_stage {
+            self.counts.update(&item.counts);
+            self.tier = item.tier.unwrap_or(self.tier);
+        }
+        self.model = self.model.take().or(item.model);
+        // The last stage of a response may come without numbers; then no others become final by it.
+        self.is_finished |= item.is_finish || item.kind == Kind::Terminal && (has_counts || self.api != Api::Responses);
+        if item.has_error || item.kind == Kind::Error {
+            self.error = self.error.or(item.error).or(Some(ErrorKind::Other));
+        }
+    }
+
+    fn count(&mut self, counter: Counter, value: Value<'_>) {
+        if let Value::Number(n) = value {
+            self.item.counts.set(counter, n);
+        }
+    }
+
+    fn error_name(&mut self, value: Value<'_>) {
+        let kind = match value {
+            Value::Text(word) => ErrorKind::named(word),
+            Value::Number(n) => {
+                u16::try_from(n).ok().and_then(|n| http::StatusCode::from_u16(n).ok()).and_then(ErrorKind::from_status)
+            }
+            _ => return,
+        };
+        // Of type, code and status, the one that says most.
+        if let Some(kind) = kind {
+            let rank = |kind| match kind {
+                ErrorKind::Other => 0,
+                ErrorKind::InvalidRequest | ErrorKind::ServerError => 1,
+                _ => 2,
+            };
+            if self.item.error.is_none_or(|known| rank(kind) > rank(known)) {
+                self.item.error = Some(kind);
+            }
+        }
+    }
+
+    fn kind(&self, word: &str) -> Kind {
+        match (self.api, word) {
+            (
+                Api::Responses,
+                "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled",
+            )
+            | (Api::Messages, "message_stop") => Kind::Terminal,
+            (Api::Messages, "message") => Kind::Whole,
+            (_, "error") => Kind::Error,
+            _ => Kind::Other,
+        }
+    }
+
+    fn end_modality(&mut self, side: Side) {
+        let counter = match (side, self.item.modality) {
+            (Side::Input, Modality::Audio) => Some(Counter::InputAudio),
+            (Side::Cache, Modality::Audio) => Some(Counter::CacheReadAudio),
+            (Side::Output, Modality::Audio) => Some(Counter::OutputAudio),
+            (Side::Output, Modality::Image) => Some(Counter::OutputImage),
+            _ => None,
+        };
+        if let Some(counter) = counter {
+            self.item.counts.set(counter, self.item.modality_count);
+        }
+        self.item.modality = Modality::Other;
+        self.item.modality_count = 0;
+    }
+}
+
+impl Visit<Field> for Tally {
+    fn field(&mut self, field: Field, value: Value<'_>) {
+        match (field, value) {
+            (Field::Type, Value::Text(word)) => self.item.kind = self.kind(word),
+            (Field::Model, Value::Text(name)) => {
+                if self.model.is_none() && self.item.model.is_none() {
+                    self.item.model = call::model(name);
+                }
+            }
+            (Field::Tier, Value::Text(word)) => self.item.tier = Some(ServiceTier::named(word)),
+            // Some servers say "" while there is no reason yet.
+            (Field::Finish, Value::Text(reason)) => self.item.is_finish |= !reason.is_empty(),
+            (Field::Error, _) => self.item.has_error = true,
+            (Field::ErrorName, value) => self.error_name(value),
+            (Field::Count(counter), value) => self.count(counter, value),
+            (Field::Share(counter), Value::Number(n)) => self.item.shares.add(counter, n),
+            (Field::Modality, Value::Text(word)) => {
+                self.item.modality = match word {
+                    "AUDIO" => Modality::Audio,
+                    "IMAGE" => Modality::Image,
+                    _ => Modality::Other,
+                };
+            }
+            (Field::ModalityCount, Value::Number(n)) => self.item.modality_count = n,
+            (Field::ModalityEnd(side), Value::End) => self.end_modality(side),
+            _ => {}
+        }
+    }
+
+    fn document(&mut self) {
+        self.settle_item();
+        self.documents += 1;
+    }
+}
