@@ -313,7 +313,6 @@ pub(crate) struct Lease {
     idle: Duration,
     pool: Arc<Pool>,
     /// Counts this among a shared connection's streams as long as it lives.
-    #[expect(dead_code, reason = "held for its drop")]
     stream: Option<Stream>,
 }
 
