@@ -12,8 +12,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -51,6 +55,23 @@ fn curl_takes_our_hosts_and_no_other() {
         command
             .args(["-sS", "--http1.1", "--noproxy", "*", "--resolve", &format!("{host}:{port}:127.0.0.1")])
             .arg(format!("https://{host}:{port}/"));
+        command
+    });
+}
+
+/// For GnuTLS. It reads no variable, so wget gets the file that curl gets, as an option. It cannot be told where a host is, but it
+/// can be told of a proxy.
+#[test]
+fn wget_takes_our_hosts_and_no_other() {
+    const SCRIPT: &str =
+        r#"exec "$0" -nv -O - --tries 1 --no-config ${CURL_CA_BUNDLE:+--ca-certificate "$CURL_CA_BUNDLE"} "$@""#;
+    check("wget", find("wget"), |wget, host, port| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", SCRIPT])
+            .arg(wget)
+            .args(["-e", &format!("https_proxy=http://127.0.0.1:{port}")])
+            .arg(format!("https://{host}/"));
         command
     });
 }
@@ -129,19 +150,62 @@ async fn rustls_takes_our_hosts_and_no_other() {
     }
 }
 
+/// Beyond hosts: the CA's key is worth nothing for addresses, for clients' certificates, and for further CAs.
+#[test]
+fn openssl_takes_nothing_but_servers_from_a_stolen_key() {
+    let Some(openssl) = available("openssl", find("openssl")) else { return };
+    let stage = Stage::new();
+    let host = PERMITTED[0];
+    let verify = |certificates: &[&rcgen::Certificate], options: &[&str]| {
+        let file = |name: &str, text: &str| {
+            let path = stage.ca.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let mut between = stage.file();
+        between.extend(certificates[1..].iter().map(|certificate| certificate.pem()));
+        let output = clean(&mut Command::new(&openssl))
+            .args(["verify", "-x509_strict", "-CAfile"])
+            .arg(&stage.trust.certificate)
+            .arg("-untrusted")
+            .arg(file("between.pem", &between))
+            .args(options)
+            .arg(file("leaf.pem", &certificates[0].pem()))
+            .output()
+            .unwrap();
+        (output.status.success(), text(&output))
+    };
+    let key = KeyPair::generate().unwrap();
+    let sign = |params: &CertificateParams| params.signed_by(&key, &stage.issuer()).unwrap();
+    let usual = ["-purpose", "sslserver", "-verify_hostname", host];
+
+    let (taken, output) = verify(&[&sign(&like_ours(host))], &usual);
+    assert!(taken, "the control: {output}");
+
+    let address = "192.0.2.1";
+    let (taken, output) = verify(&[&sign(&like_ours(address))], &["-purpose", "sslserver", "-verify_ip", address]);
+    assert!(!taken && output.contains("excluded subtree"), "{output}");
+
+    let mut client = like_ours(host);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let (taken, output) = verify(&[&sign(&client)], &["-purpose", "sslclient"]);
+    assert!(!taken && output.contains("purpose"), "{output}");
+
+    let mut below = like_ours(host);
+    below.distinguished_name.push(rcgen::DnType::CommonName, "a further CA");
+    below.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    below.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let below = rcgen::CertifiedIssuer::signed_by(below, KeyPair::generate().unwrap(), &stage.issuer()).unwrap();
+    let leaf = like_ours(host).signed_by(&key, &below).unwrap();
+    let (taken, output) = verify(&[&leaf, below.as_ref()], &usual);
+    assert!(!taken && output.contains("path length"), "{output}");
+}
+
 // === What each test does ===
 
 /// Has a client ask for every host, first trusting the CA and then not.
 fn check(name: &str, program: Option<PathBuf>, command: impl Fn(&Path, &str, u16) -> Command) {
-    let Some(program) = program else {
-        assert!(env::var_os("CI").is_none(), "{name} is not installed, and CI must not skip it");
-        // Past the test harness's capture: a skipped test must not look like a passed one.
-        drop(io::Write::write_all(
-            &mut io::stderr(),
-            format!("\n*** SKIPPED: {name} is not installed; nothing is known of its verification ***\n\n").as_bytes(),
-        ));
-        return;
-    };
+    let Some(program) = available(name, program) else { return };
     let stage = Stage::new();
     for (host, server, accepted) in stage.cases() {
         let (output, _) = run(server, &stage.trust.variables, |port| command(&program, host, port));
@@ -155,6 +219,17 @@ fn check(name: &str, program: Option<PathBuf>, command: impl Fn(&Path, &str, u16
     assert!(!text(&output).contains(BODY), "{name} trusts a CA that it was not told of: {}", text(&output));
     let Served::Refused(refusal) = served else { panic!("{name}: not recognised as a refusal: {served:?}") };
     println!("{name} refuses by {refusal}");
+}
+
+/// Says loudly that a test is skipped for want of a program, or fails it where `CI` is set.
+fn available(name: &str, program: Option<PathBuf>) -> Option<PathBuf> {
+    if program.is_none() {
+        assert!(env::var_os("CI").is_none(), "{name} is not installed, and CI must not skip it");
+        // Past the test harness's capture: a skipped test must not look like a passed one.
+        let notice = format!("\n*** SKIPPED: {name} is not installed; nothing is known of its verification ***\n\n");
+        drop(io::Write::write_all(&mut io::stderr(), notice.as_bytes()));
+    }
+    program
 }
 
 /// A CA, the files for its clients, and what servers of its hosts and of others present.
@@ -186,31 +261,46 @@ impl Stage {
         cases
     }
 
-    /// A certificate as a thief of the CA's key would sign it: like ours, and for any host.
+    /// The CA's file, as its thief has it.
+    fn file(&self) -> String {
+        fs::read_to_string(self.ca.join(Authority::FILE)).unwrap()
+    }
+
+    fn issuing(&self) -> CertificateDer<'static> {
+        CertificateDer::pem_slice_iter(self.file().as_bytes()).nth(1).unwrap().unwrap()
+    }
+
+    fn issuer(&self) -> Issuer<'static, KeyPair> {
+        let key = PrivateKeyDer::from_pem_slice(self.file().as_bytes()).unwrap();
+        Issuer::from_ca_cert_der(&self.issuing(), KeyPair::try_from(&key).unwrap()).unwrap()
+    }
+
+    /// What a thief of the CA's key presents for any host.
     fn stolen(&self, host: &str) -> Arc<ServerConfig> {
-        let file = fs::read_to_string(self.ca.join(Authority::FILE)).unwrap();
-        let ca = CertificateDer::pem_slice_iter(file.as_bytes()).nth(1).unwrap().unwrap();
-        let ca_key = PrivateKeyDer::from_pem_slice(file.as_bytes()).unwrap();
-        let issuer = Issuer::from_ca_cert_der(&ca, KeyPair::try_from(&ca_key).unwrap()).unwrap();
-        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-        params.distinguished_name = DistinguishedName::new();
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        let now = std::time::SystemTime::now();
-        params.not_before = (now - std::time::Duration::from_hours(1)).into();
-        params.not_after = (now + std::time::Duration::from_hours(24)).into();
         let key = KeyPair::generate().unwrap();
-        let leaf = params.signed_by(&key, &issuer).unwrap();
+        let leaf = like_ours(host).signed_by(&key, &self.issuer()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.into(), ca], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .with_single_cert(vec![leaf.into(), self.issuing()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
             .unwrap();
         Arc::new(config)
     }
+}
+
+/// A certificate for any host or address, in all else like ours.
+fn like_ours(host: &str) -> CertificateParams {
+    let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let now = SystemTime::now();
+    params.not_before = (now - Duration::from_hours(1)).into();
+    params.not_after = (now + Duration::from_hours(24)).into();
+    params
 }
 
 // === The server ===
@@ -232,7 +322,12 @@ async fn listen() -> (TcpListener, SocketAddr) {
 
 /// Answers the first request of one connection.
 async fn serve(listener: &TcpListener, config: Arc<ServerConfig>) -> Served {
-    let (stream, _) = listener.accept().await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut first = [0];
+    stream.peek(&mut first).await.unwrap();
+    if first == *b"C" {
+        be_proxy(&mut stream).await;
+    }
     let mut stream = match TlsAcceptor::from(config).accept(stream).await {
         Ok(stream) => stream,
         Err(error) => return ended(Some(&error)),
@@ -252,6 +347,15 @@ async fn serve(listener: &TcpListener, config: Arc<ServerConfig>) -> Served {
         }
         Err(error) => Served::Failed(error.to_string()),
     }
+}
+
+/// Answers a CONNECT, whatever it is for.
+async fn be_proxy(stream: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.unwrap());
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
 }
 
 fn ended(error: Option<&io::Error>) -> Served {
