@@ -153,7 +153,7 @@ fn openai(segments: &[&str]) -> Option<Call> {
         _ => return None,
     };
     let model_in_path = match prefix {
-        [.., "deployments", deployment] => Some(path::model(deployment)?),
+        [.., "deployments", deployment] => Some(model(deployment)?),
         // A bare `/completions` says too little without a version or a prefix known to be one.
         [] if api != Api::ChatCompletions => return None,
         _ => None,

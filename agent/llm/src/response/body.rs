@@ -50,11 +50,10 @@ impl Body {
             parser.finish(&mut self.events);
         }
         let EventReader { scanner, mut tally, is_done, .. } = self.events;
-        // Before the item that is being read is given up: what it says cannot make the answer complete.
         let is_whole_document =
             matches!(self.framing, Framing::Documents) && scanner.is_at_top() && tally.documents > 0;
-        let is_final = tally.is_finished || is_done || is_whole_document;
         tally.abandon_item();
+        let is_final = tally.is_final(is_done || is_whole_document);
         (tally, is_final)
     }
 }

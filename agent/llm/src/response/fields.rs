@@ -101,8 +101,8 @@ pub(super) fn reader(api: Api) -> &'static Reader {
 }
 
 use Counter::{
-    CacheRead, CacheReadAudio, CacheWrite, CacheWrite1h, CacheWrite5m, Input, InputAudio, Output, OutputAudio,
-    OutputImage, Reasoning, ToolInput, Total, WebSearches,
+    CacheRead, CacheWrite, CacheWrite1h, CacheWrite5m, Input, InputAudio, Output, OutputAudio, Reasoning, ToolInput,
+    Total, WebSearches,
 };
 use Field::{Count, Error, ErrorName, Finish, Modality, ModalityCount, ModalityEnd, Model, Share, Tier, Type};
 

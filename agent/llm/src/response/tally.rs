@@ -21,7 +21,9 @@ pub(super) struct Tally {
     pub(super) model: Option<Arc<str>>,
     pub(super) error: Option<ErrorKind>,
     /// The provider has said that generation ended.
-    pub(super) is_finished: bool,
+    is_finished: bool,
+    /// The latest counts are from an event that broke off, so some of them may be missing.
+    is_broken: bool,
     /// How many documents were complete.
     pub(super) documents: u64,
     item: Item,
@@ -72,6 +74,7 @@ impl Tally {
             model: None,
             error: None,
             is_finished: false,
+            is_broken: false,
             documents: 0,
             item: Item::default(),
         }
@@ -81,16 +84,24 @@ impl Tally {
         total(self.api, &self.counts).map(|usage| Usage { tier: self.tier, ..usage })
     }
 
+    /// Whether the numbers are final, where the framing says that the answer `is_complete` or leaves it open.
+    pub(super) fn is_final(&self, is_complete: bool) -> bool {
+        (self.is_finished || is_complete) && !self.is_broken
+    }
+
     /// The event being read will not be completed. Its counts are true as far as they go, but not final.
     pub(super) fn abandon_item(&mut self) {
         self.item.is_finish = false;
         if self.item.kind == Kind::Terminal {
             self.item.kind = Kind::Whole;
         }
-        self.settle_item();
+        if self.settle_item() {
+            self.is_broken = true;
+        }
     }
 
-    fn settle_item(&mut self) {
+    /// Adds what the event said to what is known; tells whether that were any numbers.
+    fn settle_item(&mut self) -> bool {
         let mut item = std::mem::take(&mut self.item);
         // Where an answer took several rounds, its own numbers leave out some of them; the rounds' sum does not.
         item.counts.update(&item.shares);
@@ -98,6 +109,7 @@ impl Tally {
         // Responses repeat themselves in every stage, and only the last stage counts.
         let is_stage = self.api == Api::Responses && item.kind == Kind::Other;
         if has_counts && !is_stage {
+            self.is_broken = false;
             self.counts.update(&item.counts);
             self.tier = item.tier.unwrap_or(self.tier);
         }
@@ -107,6 +119,7 @@ impl Tally {
         if item.has_error || item.kind == Kind::Error {
             self.error = self.error.or(item.error).or(Some(ErrorKind::Other));
         }
+        has_counts
     }
 
     fn count(&mut self, counter: Counter, value: Value<'_>) {
