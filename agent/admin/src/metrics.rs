@@ -1,0 +1,106 @@
+//! The agent's metrics, in the OpenMetrics text format (1.0).
+//!
+//! For calls the names, units and buckets are those of OpenTelemetry's conventions for generative AI, as Prometheus writes
+//! them. All else begins with the agent's own prefix. Recording takes a short lock on one series and never waits for a
+//! scrape: a scrape copies the list of series and lets go before it writes.
+
+mod calls;
+mod connections;
+mod process;
+mod text;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use prometheus_client::registry::Registry;
+use tollgate_ledger::Record;
+
+use self::calls::Calls;
+use self::connections::Connections;
+use self::process::Process;
+
+/// Everything that is counted. Share it in an `Arc`.
+pub struct Metrics {
+    calls: Arc<Calls>,
+    connections: Arc<Connections>,
+    process: Arc<Process>,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// `prefix` begins the names that OpenTelemetry does not give; `version` is shown as the build's.
+    pub fn new(prefix: &str, version: &'static str) -> Self {
+        let calls = Arc::new(Calls::new(prefix));
+        let connections = Arc::new(Connections::new(prefix));
+        let process = Arc::new(Process::new(prefix, version));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Arc::clone(&calls)));
+        registry.register_collector(Box::new(Arc::clone(&connections)));
+        registry.register_collector(Box::new(Arc::clone(&process)));
+        Self { calls, connections, process, registry }
+    }
+
+    /// Counts a settled exchange.
+    pub fn record(&self, record: &Record) {
+        self.calls.record(record);
+    }
+
+    /// Counts a redirected connection by what became of it and why; `reason` may be empty.
+    pub fn connection(&self, fate: &'static str, reason: &'static str) {
+        self.connections.fate(fate, reason);
+    }
+
+    /// Counts the bytes of a connection that was passed through: from the client, and to it.
+    pub fn tunnel(&self, sent: u64, received: u64) {
+        self.connections.tunnel(sent, received);
+    }
+
+    /// Counts a connection that came to a listener without having been redirected.
+    pub fn stray(&self) {
+        self.connections.stray();
+    }
+
+    /// Counts something that happened between us and a provider, such as `connected_http2`.
+    pub fn upstream(&self, event: &'static str) {
+        self.connections.upstream(event);
+    }
+
+    /// Counts an exchange that was lost without a record, which is a defect.
+    pub fn leaked(&self) {
+        self.connections.leaked();
+    }
+
+    /// Has the kernel side's counters, by reason, read at each scrape.
+    pub fn watch_kernel(&self, counters: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) {
+        self.process.watch_kernel(Box::new(counters));
+    }
+
+    /// When counting began, which stands for the start of the process.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.process.started()
+    }
+
+    /// The version that is shown.
+    pub(crate) fn version(&self) -> &'static str {
+        self.process.version()
+    }
+
+    /// All metrics as text. Takes milliseconds when there are many series, so call it where no
+    /// request is served.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string does not fail");
+        text
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Counts calls.
+
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::{Mutex, RwLock};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::histogram::Histogram;
+use rust_decimal::Decimal;
+use tollgate_ledger::Record;
+use tollgate_llm::UsageSource;
+
+use crate::labels::{OTHER, Values};
+
+/// `gen_ai.client.token.usage`, in tokens.
+const TOKENS: [f64; 14] = [
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
+/// `gen_ai.client.operation.duration`, in seconds.
+const DURATION: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+/// `gen_ai.server.time_to_first_token`, in seconds.
+const FIRST_TOKEN: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Values of one label that are kept apart.
+const VALUES: usize = 100;
+/// Combinations of values that are kept apart; what is beyond is counted under `other` programs and users.
+const SERIES: usize = 1_000;
+/// Combinations that this may add, before everything goes under `other`.
+const FOLDED: usize = 200;
+/// Endings kept apart in one combination. There are some fifty that make sense.
+const ENDINGS: usize = 64;
+
+/// What is counted of calls, by who called what.
+#[derive(Debug)]
+pub(super) struct Calls {
+    prefix: String,
+    providers: Values,
+    models: Values,
+    programs: Values,
+    users: Values,
+    series: RwLock<HashMap<Labels, Arc<Mutex<Series>>>>,
+    folded: AtomicU64,
+}
+
+/// Named as OpenTelemetry names them, and the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    gen_ai_provider_name: Arc<str>,
+    gen_ai_operation_name: &'static str,
+    gen_ai_request_model: Arc<str>,
+    gen_ai_response_model: Arc<str>,
+    program: Arc<str>,
+    user: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+struct Series {
+    input: Option<Histogram>,
+    output: Option<Histogram>,
+    first_token: Option<Histogram>,
+    /// By error type; empty for none.
+    durations: BTreeMap<&'static str, Histogram>,
+    endings: BTreeMap<Ending, u64>,
+    cache_read: u64,
+    cache_write: u64,
+    reasoning: u64,
+    /// Exact until it is written out.
+    cost: Decimal,
+    unpriced: u64,
+    uncounted: u64,
+    partial: u64,
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Ending {
+    outcome: &'static str,
+    error_type: &'static str,
+    status: Option<u16>,
+}
+
+impl Calls {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+            providers: Values::new(VALUES),
+            models: Values::new(VALUES),
+            programs: Values::new(VALUES),
+            users: Values::new(VALUES),
+            series: RwLock::default(),
+            folded: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn record(&self, record: &Record) {
+        self.find(self.labels(record)).lock().add(record);
+    }
+
+    fn labels(&self, record: &Record) -> Labels {
+        let model =
+            |model: &Option<Arc<str>>| model.as_deref().map_or_else(|| "".into(), |model| self.models.bound(model));
+        Labels {
+            gen_ai_provider_name: self.providers.bound(&record.provider),
+            gen_ai_operation_name: record.operation.as_str(),
+            gen_ai_request_model: model(&record.request_model),
+            gen_ai_response_model: model(&record.response_model),
+            program: self.programs.bound(&record.caller.program),
+            user: self.users.bound(&record.caller.user),
+        }
+    }
+
+    /// The series for these labels, or a coarser one when there are too many.
+    fn find(&self, labels: Labels) -> Arc<Mutex<Series>> {
+        if let Some(series) = self.series.read().get(&labels) {
+            return Arc::clone(series);
+        }
+        let other = || Arc::clone(&OTHER);
+        let mut all = self.series.write();
+        let mut labels = labels;
+        if all.len() >= SERIES && !all.contains_key(&labels) {
+            self.folded.fetch_add(1, Relaxed);
+            labels = Labels { program: other(), user: other(), ..labels };
+            if all.len() >= SERIES + FOLDED && !all.contains_key(&labels) {
+                labels = Labels {
+                    gen_ai_provider_name: other(),
+                    gen_ai_operation_name: "other",
+                    gen_ai_request_model: other(),
+                    gen_ai_response_model: other(),
+                    ..labels
+                };
+            }
+        }
+        Arc::clone(all.entry(labels).or_default())
+    }
+
+    /// The series as they are now. The list is copied, so that nobody waits while they are written.
+    fn snapshot(&self) -> Vec<(Labels, Arc<Mutex<Series>>)> {
+        self.series.read().iter().map(|(labels, series)| (labels.clone(), Arc::clone(series))).collect()
+    }
+}
+
+impl Series {
+    fn add(&mut self, record: &Record) {
+        let error_type = record.error_type().unwrap_or_default();
+        self.end(record, error_type);
+        self.durations
+            .entry(error_type)
+            .or_insert_with(|| Histogram::new(DURATION))
+            .observe(record.duration.as_secs_f64());
+        // Of answers in one piece the first byte comes with the last token, so only streams tell.
+        if let (Some(true), Some(first), true) = (record.stream, record.time_to_first_byte, record.is_billable()) {
+            histogram(&mut self.first_token, &FIRST_TOKEN).observe(first.as_secs_f64());
+        }
+        if let Some(usage) = &record.usage {
+            histogram(&mut self.input, &TOKENS).observe(usage.input as f64);
+            histogram(&mut self.output, &TOKENS).observe(usage.output as f64);
+            add(&mut self.cache_read, usage.cache_read);
+            add(&mut self.cache_write, usage.cache_write);
+            add(&mut self.reasoning, usage.reasoning);
+            self.unpriced += u64::from(record.cost.is_none());
+            self.partial += u64::from(record.usage_source == UsageSource::Partial);
+        } else {
+            self.uncounted += u64::from(record.is_billable());
+        }
+        self.cost = self.cost.saturating_add(record.cost.unwrap_or_default());
+        add(&mut self.request_bytes, record.request_bytes);
+        add(&mut self.response_bytes, record.response_bytes);
+    }
+
+    fn end(&mut self, record: &Record, error_type: &'static str) {
+        let status = record.status.map(|status| status.as_u16());
+        let mut ending = Ending { outcome: record.outcome.kind(), error_type, status };
+        if self.endings.len() >= ENDINGS && !self.endings.contains_key(&ending) {
+            ending.status = None;
+        }
+        *self.endings.entry(ending).or_default() += 1;
+    }
+}
+
+/// Made when it is first needed: most series never see tokens, or a stream.
+fn histogram<'a>(place: &'a mut Option<Histogram>, buckets: &[f64]) -> &'a Histogram {
+    place.get_or_insert_with(|| Histogram::new(buckets.iter().copied()))
+}
+
+/// A provider may report any number, so sums stop at the largest.
+fn add(sum: &mut u64, value: u64) {
+    *sum = sum.saturating_add(value);
+}
