@@ -15,7 +15,7 @@ fn busy_world() -> (World, tollgate_world::Running) {
     fs::create_dir_all(world.directory().join("a/b")).unwrap();
     let script = "setsid -f sleep 100000; nohup sleep 100000 >/dev/null 2>&1 & echo up; sleep 100000";
     let running = world.client_command("sh").args(["-c", script]).start().unwrap();
-    running.wait_for("up", Duration::from_secs(60)).unwrap();
+    running.wait_for("up", Duration::from_mins(1)).unwrap();
     (world, running)
 }
 
