@@ -19,7 +19,7 @@ mod usage;
 pub use call::{Api, Call, Operation, identify};
 pub use catalogue::{Catalogue, Dialect, Provider};
 pub use failure::ErrorKind;
-pub use price::price;
+pub use price::{PRICES_FROM, load_prices, price};
 pub use refusal::{RefusalBody, refusal};
 pub use request::{RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered};
