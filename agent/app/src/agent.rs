@@ -1,0 +1,177 @@
+//! Puts the parts together: what `run` and `exec` have in common.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tollgate_config::Config;
+use tollgate_kernel::{Kernel, NetnsCookie};
+use tollgate_llm::Catalogue;
+use tollgate_proxy::accept::accept;
+use tollgate_proxy::connection::{Proxy, Settings, Terminate};
+use tollgate_proxy::drain::{self, Overdue};
+use tollgate_proxy::http::Http;
+use tollgate_proxy::peek::Limits;
+use tollgate_proxy::refusals::Refusals;
+use tollgate_proxy::upstream::{self, SystemDial, Upstream};
+use tollgate_tls::{Authority, Roots};
+use tollgate_workload::Workloads;
+
+use crate::observe::Observers;
+use crate::seeds;
+
+/// How often the kernel is told that we live. It waits for `intercept.stale_after`, which is several of these.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often new users of the machine are looked for.
+const USERS: Duration = Duration::from_secs(60);
+
+/// What an agent is made of.
+pub(crate) struct Setup<'a> {
+    pub(crate) config: &'a Config,
+    /// Whose connections are steered: every process in this cgroup and below.
+    pub(crate) cgroup: &'a Path,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) observers: Arc<Observers>,
+}
+
+/// A running agent. Dropping it detaches it: connections then go where their programs want.
+pub(crate) struct Agent {
+    kernel: Arc<Kernel>,
+    namespace: NetnsCookie,
+    listening: Vec<SocketAddr>,
+    refusals: Arc<Refusals>,
+    drain: drain::Trigger,
+    /// The heartbeat and the like: ended with the agent, not waited for.
+    upkeep: JoinSet<()>,
+}
+
+impl Agent {
+    /// Loads the programs, listens, and attaches. Once it returns, connections are steered.
+    pub(crate) async fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
+        let Setup { config, cgroup, catalogue, authority, observers } = setup;
+        let kernel = Arc::new(load(config, &catalogue)?);
+        observers.watch_kernel(&kernel);
+        let roots = Roots::load(&config.upstream.roots).context("upstream certificates could not be verified")?;
+        let listeners = tollgate_kernel::listen(config.intercept.listen_ports.ports())
+            .context("nothing to steer connections to; intercept.listen_ports names the ports to try")?;
+        let (namespace, port) = (listeners.netns, listeners.port);
+        let (trigger, watch) = drain::channel();
+        let refusals = Arc::new(Refusals::default());
+        let workloads = Arc::new(Workloads::new());
+        let limits = upstream::Limits { connect_timeout: config.upstream.connect_timeout, ..upstream::Limits::default() };
+        let proxy = Arc::new(Proxy {
+            authority,
+            catalogue: Arc::clone(&catalogue),
+            http: Http::new(Upstream::with(&roots, limits, Arc::new(SystemDial)), observers.clone()),
+            observer: observers,
+            refusals: Arc::clone(&refusals),
+            workloads: Arc::clone(&workloads),
+            settings: proxy_settings(config),
+        });
+        let mut listening = Vec::new();
+        for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
+            let listener = TcpListener::from_std(listener).context("the listener cannot be used")?;
+            listening.push(listener.local_addr().context("the listener cannot be used")?);
+            let flows = Arc::clone(&kernel);
+            let take = move |peer| flows.take_flow(namespace, peer);
+            tokio::spawn(accept(listener, Arc::clone(&proxy), Arc::new(take), watch.clone()));
+        }
+        drop(watch);
+        // In this order a connection is never steered to where nobody answers.
+        kernel.beat();
+        kernel.serve(namespace, port).context("the kernel cannot be told where we listen")?;
+        kernel.attach(cgroup).with_context(|| format!("cannot attach to {}", cgroup.display()))?;
+        let upkeep = upkeep(&kernel, catalogue, workloads);
+        tracing::info!(cgroup = %cgroup.display(), ?listening, "connections to providers are steered here");
+        Ok(Self { kernel, namespace, listening, refusals, drain: trigger, upkeep })
+    }
+
+    /// Where it listens.
+    pub(crate) fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// Who refused our certificate.
+    pub(crate) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
+    }
+
+    /// Takes over nothing new, lets what is in flight finish within `limit`, and detaches.
+    pub(crate) async fn drain(mut self, limit: Duration) -> Result<(), Overdue> {
+        if let Err(error) = self.kernel.withdraw(self.namespace) {
+            tracing::warn!(%error, "the kernel still steers; detaching at once");
+            self.kernel.detach();
+        }
+        // The programs stay until the end: they tell `getpeername` the truth about connections that are still open.
+        let drained = self.drain.drain(limit).await;
+        self.kernel.detach();
+        self.upkeep.shutdown().await;
+        drained
+    }
+}
+
+fn load(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Kernel> {
+    let options = tollgate_kernel::Options {
+        patterns: catalogue.patterns(),
+        agent_cgroup: own_cgroup(),
+        on_failure: match config.intercept.on_failure {
+            tollgate_config::OnFailure::Open => tollgate_kernel::OnFailure::Open,
+            tollgate_config::OnFailure::Closed => tollgate_kernel::OnFailure::Closed,
+        },
+        block_quic: config.intercept.quic == tollgate_config::Quic::Block,
+        stale_after: config.intercept.stale_after,
+    };
+    Kernel::load(&options).context("the kernel programs cannot be loaded; `tollgate doctor` looks for the reason")
+}
+
+/// Our cgroup, if we are alone in it, as under systemd and Kubernetes. Started from a shell we share it with programs that are
+/// to be metered; there our process id alone exempts us.
+fn own_cgroup() -> Option<u64> {
+    let directory = tollgate_kernel::cgroup::own().ok()?;
+    let processes = std::fs::read_to_string(directory.join("cgroup.procs")).ok()?;
+    let alone = processes.trim() == std::process::id().to_string();
+    if alone { tollgate_kernel::cgroup::id(&directory).ok() } else { None }
+}
+
+fn proxy_settings(config: &Config) -> Settings {
+    let terminate = match config.terminate {
+        tollgate_config::Terminate::All => Terminate::All,
+        tollgate_config::Terminate::Off => Terminate::Off,
+    };
+    let peek = Limits {
+        timeout: config.peek.timeout,
+        bytes: config.peek.limit,
+        connect_timeout: config.upstream.connect_timeout,
+        ..Limits::default()
+    };
+    Settings { terminate, ports: config.intercept.ports.clone(), peek }
+}
+
+fn upkeep(kernel: &Arc<Kernel>, catalogue: Arc<Catalogue>, workloads: Arc<Workloads>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let beating = Arc::clone(kernel);
+    // On the runtime that serves connections: when that hangs, the heart must stop.
+    tasks.spawn(async move {
+        let mut interval = tokio::time::interval(BEAT);
+        loop {
+            interval.tick().await;
+            beating.beat();
+        }
+    });
+    tasks.spawn(seeds::keep_seeding(Arc::clone(kernel), catalogue));
+    tasks.spawn(async move {
+        let mut interval = tokio::time::interval(USERS);
+        loop {
+            interval.tick().await;
+            let workloads = Arc::clone(&workloads);
+            // It reads a file. Its end is of no interest: it cannot fail, only keep the old table.
+            drop(tokio::task::spawn_blocking(move || workloads.reload_users()).await);
+        }
+    });
+    tasks
+}

@@ -1,0 +1,145 @@
+//! `tollgate exec`: one command, metered, in a cgroup of its own.
+
+mod child;
+mod user;
+mod wait;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::unistd::Pid;
+use tollgate_kernel::cgroup::{self, Scope};
+use tollgate_admin::Metrics;
+use tollgate_ledger::Summary;
+use tollgate_tls::{Authority, trust};
+
+pub use child::{ChildArgs, become_child};
+
+use self::user::{CallingUser, Environment, environment, write_environ};
+use crate::agent::{Agent, Setup};
+use crate::cli::ExecArgs;
+use crate::observe::Observers;
+use crate::{logs, settings};
+
+/// Where the files that the command is to trust are kept while it runs.
+const RUN_DIRECTORY: &str = "/run/tollgate";
+
+/// Runs the command and gives the code to end with.
+pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
+    settings::require_root("exec")?;
+    let config = settings::load(&args.config)?;
+    let _log = logs::start_quiet(&config.log);
+    let runtime = settings::runtime()?;
+    let code = runtime.block_on(session(args, &config))?;
+    // Connections that the command's left-over children still hold must not hold us.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(code))
+}
+
+async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::Result<u8> {
+    let ours: Environment = std::env::vars_os().collect();
+    let user = CallingUser::find(&ours);
+    let catalogue = Arc::new(settings::catalogue(config));
+    let authority = Arc::new(
+        Authority::ephemeral(&catalogue.patterns()).context("the authority for this session cannot be made")?,
+    );
+    let scope = scope()?;
+    let summary = Arc::new(Summary::new());
+    let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
+    let observers = Arc::new(Observers::new(metrics, Some(Arc::clone(&summary))));
+    let setup = Setup { config, cgroup: scope.path(), catalogue, authority: Arc::clone(&authority), observers };
+    let agent = Agent::start(setup).await?;
+
+    let files = TrustFiles::write(&authority, &environment(&ours))?;
+    let command = start(&user, scope.path(), &files.environment, &args.command)?;
+    let code = wait::wait(command).await;
+
+    let refused = agent.refusals().list();
+    if let Err(overdue) = agent.drain(config.drain.timeout).await {
+        tracing::warn!("{overdue}; they are cut off");
+    }
+    // Where children live on, they keep the files that their environment names. Both directories are in memory only.
+    if is_empty(&scope) {
+        files.remove();
+    }
+    drop(scope);
+    if !args.quiet {
+        report(&summary, &refused);
+    }
+    code
+}
+
+/// A cgroup below ours, so that limits on ours hold for the command too.
+fn scope() -> anyhow::Result<Scope> {
+    let parent = cgroup::own().or_else(|_hidden| cgroup::root()).context("no cgroup could be found")?;
+    Scope::create(&parent, &format!("tollgate-exec-{}", std::process::id())).context("no cgroup could be made")
+}
+
+fn is_empty(scope: &Scope) -> bool {
+    std::fs::read_to_string(scope.procs()).is_ok_and(|processes| processes.is_empty())
+}
+
+/// The files that make the command trust the session's authority, and the environment that points there.
+struct TrustFiles {
+    directory: PathBuf,
+    environment: Environment,
+}
+
+impl TrustFiles {
+    fn write(authority: &Authority, environment: &Environment) -> anyhow::Result<Self> {
+        let directory = Path::new(RUN_DIRECTORY).join(format!("exec-{}", std::process::id()));
+        let trust = trust::install(&directory, authority.certificate_pem(), environment)
+            .with_context(|| format!("the certificates for the command cannot be written to {}", directory.display()))?;
+        let mut environment = environment.clone();
+        environment.extend(trust.variables);
+        for note in trust.notes {
+            tracing::warn!("{note}");
+        }
+        Ok(Self { directory, environment })
+    }
+
+    fn remove(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::debug!(%error, directory = %self.directory.display(), "left behind");
+        }
+    }
+}
+
+/// Starts the command through [`child`], which reads its environment from a pipe.
+fn start(user: &CallingUser, cgroup: &Path, environment: &Environment, command: &[OsString]) -> anyhow::Result<Pid> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("no pipe could be made")?;
+    fcntl(reader.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("the pipe cannot be passed on")?;
+    let line = child::command_line(user, cgroup, reader.as_fd(), command);
+    let child = Command::new("/proc/self/exe")
+        .args(line)
+        .env_clear()
+        .spawn()
+        .context("the command cannot be started")?;
+    drop(reader);
+    // A write error means that the child is gone already; its exit code says why.
+    std::fs::File::from(writer).write_all(&write_environ(environment)).ok();
+    Ok(Pid::from_raw(child.id().cast_signed()))
+}
+
+/// The table, on stderr: stdout is the command's.
+fn report(summary: &Summary, refused: &[tollgate_proxy::refusals::Refused]) {
+    let mut text = format!("\n{summary}\n");
+    for one in refused {
+        let remedy = tollgate_tls::trust::remedy(&one.program);
+        text.push_str(&format!(
+            "not metered: {} does not trust the session's authority for {} ({}). {remedy}\n",
+            one.program, one.host, one.reason
+        ));
+    }
+    let mut stderr = std::io::stderr().lock();
+    let dim = crate::exit::colour(stderr.is_terminal());
+    let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+    // Nobody is left to tell if stderr is closed.
+    write!(stderr, "{on}{text}{off}").ok();
+}

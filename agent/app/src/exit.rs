@@ -1,0 +1,56 @@
+//! Exit codes, and how an error is told on the terminal.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+/// The command line or the configuration is wrong (`EX_USAGE`, sysexits.h).
+pub const USAGE: u8 = 64;
+/// The command needs rights that it does not have (`EX_NOPERM`, sysexits.h).
+pub const NO_PERMISSION: u8 = 77;
+/// The command that `exec` was to run is there but cannot be run (POSIX shells).
+pub const CANNOT_EXECUTE: u8 = 126;
+/// The command that `exec` was to run is not there (POSIX shells).
+pub const NOT_FOUND: u8 = 127;
+
+/// An error that ends the process with a code of its own.
+#[derive(Debug)]
+pub struct Coded {
+    code: u8,
+    message: String,
+}
+
+impl Coded {
+    /// An error with a code.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Coded {}
+
+/// Tells an error on stderr, with its causes, and gives the code to exit with: its own, or 1.
+pub fn tell(error: &anyhow::Error) -> ExitCode {
+    if error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(is_broken_pipe)) {
+        // Whoever read our output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    let (red, plain) = if colour(std::io::stderr().is_terminal()) { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    eprintln!("{red}tollgate:{plain} {error:#}");
+    ExitCode::from(error.downcast_ref::<Coded>().map_or(1, |coded| coded.code))
+}
+
+/// Whether to write in colour: to a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+pub fn colour(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn is_broken_pipe(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}

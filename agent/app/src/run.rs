@@ -1,0 +1,82 @@
+//! `tollgate run`: every program on the node, until stopped.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate_admin::{Health, Metrics};
+use tollgate_config::Config;
+use tollgate_tls::Authority;
+
+use crate::agent::{Agent, Setup};
+use crate::cli::RunArgs;
+use crate::observe::Observers;
+use crate::{ca, control, logs, settings};
+
+/// Runs until a signal, then drains.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = settings::load(&args.config)?;
+    settings::require_root("run")?;
+    let _log = logs::start(&config.log);
+    let runtime = settings::runtime()?;
+    let code = runtime.block_on(serve(&config))?;
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+    // Registered first: a signal during the start must not kill us half-way.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
+    let health = Health::new();
+    let starting = health.register("kernel programs attached");
+    let control = control::start(config, &metrics, &health)?;
+
+    let catalogue = Arc::new(settings::catalogue(config));
+    let authority = Arc::new(authority(config, &catalogue)?);
+    let cgroup = cgroup(config)?;
+    let observers = Arc::new(Observers::new(metrics, None));
+    let setup = Setup { config, cgroup: &cgroup, catalogue, authority, observers };
+    let agent = Agent::start(setup).await?;
+    control.show(&agent);
+    drop(starting);
+    tracing::info!(admin = ?control.address(), "ready");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(limit = ?config.drain.timeout, "draining: nothing new is taken over");
+    let _draining = health.register("draining");
+    tokio::select! {
+        drained = agent.drain(config.drain.timeout) => match drained {
+            Ok(()) => tracing::info!("drained"),
+            Err(overdue) => tracing::warn!("{overdue}; it is cut off. Raise drain.timeout if that is too soon"),
+        },
+        _ = terminate.recv() => tracing::warn!("told to stop a second time; what is in flight is cut off"),
+        _ = interrupt.recv() => tracing::warn!("told to stop a second time; what is in flight is cut off"),
+    }
+    control.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The authority on disk, made at the first start.
+fn authority(config: &Config, catalogue: &tollgate_llm::Catalogue) -> anyhow::Result<Authority> {
+    let directory = &config.ca.directory;
+    let authority = Authority::load_or_create(directory, &catalogue.patterns()).with_context(|| {
+        format!("the certificate authority in {} cannot be used; see `tollgate ca show`", directory.display())
+    })?;
+    ca::warn_of_uncovered(&authority, catalogue);
+    ca::write_trust(config, &authority)?;
+    Ok(authority)
+}
+
+fn cgroup(config: &Config) -> anyhow::Result<PathBuf> {
+    match &config.intercept.cgroup {
+        Some(path) => Ok(path.clone()),
+        None => tollgate_kernel::cgroup::root().context("no cgroup to attach to; name one in intercept.cgroup"),
+    }
+}
