@@ -141,7 +141,7 @@ impl<C: Consume> Stage<C> {
 
     /// A body that was cut leaves its decoder unfinished. That is no error: what came out of it counts.
     fn finish(&mut self) -> Option<C> {
-        let _: io::Result<()> = self.flush();
+        self.flush().ok();
         match &mut self.kind {
             Kind::Reader(reader) => reader.take(),
             _ => self.next_mut()?.finish(),

@@ -1,5 +1,7 @@
 //! Replays `tests/corpus`: provider bytes in, usage out, however the bytes are cut, coded or broken off.
 
+#![allow(clippy::unwrap_used, reason = "a test; its helpers too")]
+
 use std::{fs, io::Read as _, path::Path};
 
 use http::StatusCode;

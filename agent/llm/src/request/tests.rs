@@ -123,6 +123,6 @@ proptest! {
         let body = if pretty { serde_json::to_string_pretty(&json).unwrap() } else { body };
         let mut meter = meter("/v1/chat/completions", None, None);
         body.as_bytes().chunks(size).for_each(|chunk| meter.push(chunk));
-        prop_assert_eq!(meter.finish(), RequestFacts { model: call::model(json["model"].as_str().unwrap()), stream: json.get("stream").and_then(|s| s.as_bool()) });
+        prop_assert_eq!(meter.finish(), RequestFacts { model: call::model(json["model"].as_str().unwrap()), stream: json.get("stream").and_then(serde_json::Value::as_bool) });
     }
 }

@@ -93,9 +93,8 @@ pub(super) fn reader(api: Api) -> &'static Reader {
         Api::ChatCompletions | Api::Completions => &CHAT,
         Api::Responses => &RESPONSES,
         Api::Messages => &MESSAGES,
-        Api::GenerateContent => &GEMINI,
+        Api::GenerateContent | Api::EmbedContent => &GEMINI,
         Api::Embeddings => &EMBEDDINGS,
-        Api::EmbedContent => &GEMINI,
         Api::CountTokens | Api::Unknown => &ERRORS,
     }
 }

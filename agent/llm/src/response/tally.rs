@@ -182,10 +182,8 @@ impl Visit<Field> for Tally {
     fn field(&mut self, field: Field, value: Value<'_>) {
         match (field, value) {
             (Field::Type, Value::Text(word)) => self.item.kind = self.kind(word),
-            (Field::Model, Value::Text(name)) => {
-                if self.model.is_none() && self.item.model.is_none() {
-                    self.item.model = call::model(name);
-                }
+            (Field::Model, Value::Text(name)) if self.model.is_none() && self.item.model.is_none() => {
+                self.item.model = call::model(name);
             }
             (Field::Tier, Value::Text(word)) => self.item.tier = Some(ServiceTier::named(word)),
             // Some servers say "" while there is no reason yet.

@@ -16,11 +16,15 @@ fn read(api: Api, content_type: Option<&str>, body: &str) -> ResponseFacts {
 }
 
 fn stream(api: Api, events: &[&str]) -> ResponseFacts {
+    read(api, EVENTS, &framed(events))
+}
+
+fn framed<S: AsRef<str>>(events: &[S]) -> String {
     let mut body = String::new();
     for event in events {
-        write!(body, "data: {event}\n\n").unwrap();
+        write!(body, "data: {}\n\n", event.as_ref()).unwrap();
     }
-    read(api, EVENTS, &body)
+    body
 }
 
 fn tokens(facts: &ResponseFacts) -> (u64, u64) {
@@ -275,7 +279,7 @@ proptest! {
     /// Whole events are mostly passed over unread, and pieces of events never are: both must come to the same.
     #[test]
     fn passing_over_events_changes_nothing(events in prop::collection::vec(bait(), 0..8), size in 1usize..60) {
-        let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let body = framed(&events);
         for api in [Api::ChatCompletions, Api::Responses, Api::Messages, Api::GenerateContent, Api::Embeddings] {
             let whole = read(api, EVENTS, &body);
             let mut meter = ResponseMeter::new(api, StatusCode::OK, EVENTS, None);
