@@ -53,7 +53,8 @@ pub(crate) struct RawIntercept {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Leaf<PathBuf>")]
     cgroup: Option<Leaf<PathBuf>>,
-    /// Destination ports that are looked at. Connections to others go their own way.
+    /// Destination ports on which providers speak TLS. Connections to a provider's address on other
+    /// ports are passed through.
     ports: Vec<Leaf<NonZeroU16>>,
     /// Ports to listen at, on the loopback of each network namespace that makes calls. The first
     /// free one is taken, so there must be room for an old agent and a new one during an upgrade.

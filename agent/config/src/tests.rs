@@ -61,7 +61,7 @@ providers:
     hosts: ['*.llm.example.com', gpu-1.example.com]
     dialect: openai
   - { name: other, hosts: [b.example.com], dialect: anthropic }
-upstream: { roots: [/etc/ca.pem], connect_timeout: 250ms, idle_timeout: 1m }
+upstream: { roots: [/etc/ca.pem], connect_timeout: 250ms }
 ca: { directory: /tmp/ca }
 admin: { listen: '[::1]:1234' }
 drain: { timeout: 2m }

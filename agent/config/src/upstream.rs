@@ -11,10 +11,8 @@ use crate::value::Leaf;
 pub struct Upstream {
     /// Files of certificates to trust beside the system's.
     pub roots: Vec<PathBuf>,
-    /// How long connecting may take, TLS included.
+    /// How long one address may take to accept a connection.
     pub connect_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -23,29 +21,19 @@ pub(crate) struct RawUpstream {
     /// Files (PEM) of certificate authorities to trust beside those of the system, for providers
     /// behind a private one.
     roots: Vec<Leaf<PathBuf>>,
-    /// How long it may take to connect to a provider, the TLS handshake included. Answers have no
-    /// limit but the caller's own.
+    /// How long one address of a provider may take to accept a connection, before the next is tried.
+    /// Answers have no limit but the caller's own.
     connect_timeout: Leaf<Duration>,
-    /// How long a connection to a provider is kept open for the next call.
-    idle_timeout: Leaf<Duration>,
 }
 
 impl Default for RawUpstream {
     fn default() -> Self {
-        Self {
-            roots: Vec::new(),
-            connect_timeout: Leaf(Duration::from_secs(10)),
-            idle_timeout: Leaf(Duration::from_secs(90)),
-        }
+        Self { roots: Vec::new(), connect_timeout: Leaf(Duration::from_secs(10)) }
     }
 }
 
 impl From<RawUpstream> for Upstream {
     fn from(raw: RawUpstream) -> Self {
-        Self {
-            roots: raw.roots.into_iter().map(|path| path.0).collect(),
-            connect_timeout: raw.connect_timeout.0,
-            idle_timeout: raw.idle_timeout.0,
-        }
+        Self { roots: raw.roots.into_iter().map(|path| path.0).collect(), connect_timeout: raw.connect_timeout.0 }
     }
 }
