@@ -52,8 +52,8 @@ impl Dialect {
     }
 
     /// What a person gets who mistyped a fault.
-    pub(crate) fn refusal(self, message: &str) -> Answer {
-        self.error(StatusCode::BAD_REQUEST, message, None, Seed([0; 32]))
+    pub(crate) fn refusal(self, message: &str) -> Box<Answer> {
+        Box::new(self.error(StatusCode::BAD_REQUEST, message, None, Seed([0; 32])))
     }
 
     pub(crate) fn has_key(self, headers: &HeaderMap, path: &str) -> bool {
@@ -133,7 +133,7 @@ impl Ask {
     }
 
     /// Adds the faults that the model's name carries to those known already.
-    pub(crate) fn with_faults(mut self, faults: Faults) -> Result<Self, Answer> {
+    pub(crate) fn with_faults(mut self, faults: Faults) -> Result<Self, Box<Answer>> {
         let named = match &self.model {
             Some(model) => Faults::of_model(model).map_err(|error| self.dialect.refusal(&error.to_string()))?.1,
             None => Faults::default(),
@@ -169,16 +169,9 @@ fn percent_decode(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let escape = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
+        let byte = escape.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned()
 }

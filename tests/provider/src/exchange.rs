@@ -98,11 +98,8 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
         }
     }
     let faults = ask.faults.clone();
-    if let Some(wait) = faults.stall_head {
-        match wait {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
+    if let Some(hold) = faults.stall_head {
+        hold.wait().await;
     }
     if faults.hang_up {
         inbound.ticket.end(Outcome::Faulted);
@@ -124,7 +121,7 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
 
 impl Inbound {
     /// Faults from the header and from injection.
-    fn header_faults(&self, dialect: Dialect) -> Result<Faults, Answer> {
+    fn header_faults(&self, dialect: Dialect) -> Result<Faults, Box<Answer>> {
         let mut faults = Faults::default();
         for value in self.request.headers().get_all(FAULT_HEADER) {
             let parsed = value.to_str().unwrap_or("not ASCII").parse::<Faults>();

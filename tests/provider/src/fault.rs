@@ -14,12 +14,13 @@ use crate::coding::Coding;
 pub const FAULT_HEADER: &str = "x-provider-fault";
 
 /// Faults of one exchange; the default is none. Made by parsing, see [`Faults::HELP`].
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any may meet any other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     pub(crate) status: Option<StatusCode>,
     pub(crate) retry_after: Option<u64>,
     pub(crate) times: Option<u32>,
-    pub(crate) stall_head: Option<Option<Duration>>,
+    pub(crate) stall_head: Option<Hold>,
     pub(crate) cut: Option<Cut>,
     pub(crate) split: Option<Split>,
     pub(crate) coding: Option<Coding>,
@@ -36,6 +37,23 @@ pub struct Faults {
     pub(crate) crlf: bool,
     pub(crate) keepalive: bool,
     pub(crate) words: Option<usize>,
+}
+
+/// How long something is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    For(Duration),
+    /// Until the client leaves.
+    Forever,
+}
+
+impl Hold {
+    pub(crate) async fn wait(self) {
+        match self {
+            Self::For(duration) => tokio::time::sleep(duration).await,
+            Self::Forever => std::future::pending().await,
+        }
+    }
 }
 
 /// How an answer is cut off, after so many events (or eighths of a body that is not a stream).
@@ -77,8 +95,7 @@ pub struct FaultError {
 
 impl Faults {
     /// The grammar, for people.
-    pub const HELP: &str = "\
-  429 500 503 529 ...     answer with this status, in the dialect's error shape
+    pub const HELP: &str = "  429 500 503 529 ...     answer with this status, in the dialect's error shape
   retry-after=SECONDS     with a status: the retry-after header
   once, times=N           fault only the first N tries of equal requests; later ones succeed
   stall-head[=MS]         send no response head (for MS milliseconds, else until the client leaves)
@@ -157,7 +174,9 @@ impl Faults {
             "retry-after" => self.retry_after = Some(value?.parse().ok()?),
             "once" => self.times = Some(1),
             "times" => self.times = Some(value?.parse().ok()?),
-            "stall-head" => self.stall_head = Some(if value.is_some() { Some(milliseconds()?) } else { None }),
+            "stall-head" => {
+                self.stall_head = Some(if value.is_some() { Hold::For(milliseconds()?) } else { Hold::Forever });
+            }
             "split" => self.split = Some(Split::Bytes(count(1)?.max(1))),
             "split-utf8" => self.split = Some(Split::Characters),
             "slow" => self.delay = Some(milliseconds()?),

@@ -42,6 +42,7 @@ pub enum StartError {
 }
 
 /// Settings of a provider; see [`Provider::builder`].
+#[must_use = "a builder does nothing until it is started"]
 pub struct Builder<'a> {
     pki: &'a Pki,
     hosts: Vec<(String, Dialect, Flaw)>,

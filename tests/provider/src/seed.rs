@@ -81,9 +81,11 @@ impl Seed {
             if seen.windows(2).all(|pair| pair[0] != pair[1]) {
                 return usage;
             }
-            uncached += 5;
-            usage.reasoning += 3;
+            // All sums grow at rates of their own, so that equal ones part.
             usage.cache_read += 1;
+            usage.cache_write += 2;
+            usage.reasoning += 7;
+            uncached += 11;
         }
     }
 }

@@ -56,11 +56,8 @@ impl Special {
     }
 
     pub(crate) async fn serve(self, mut inbound: Inbound) -> Result<Response<Playback>, HangUp> {
-        if let Some(wait) = inbound.faults.stall_head {
-            match wait {
-                Some(duration) => tokio::time::sleep(duration).await,
-                None => std::future::pending().await,
-            }
+        if let Some(hold) = inbound.faults.stall_head {
+            hold.wait().await;
         }
         if inbound.faults.hang_up {
             inbound.ticket.end(Outcome::Faulted);

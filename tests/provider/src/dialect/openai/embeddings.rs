@@ -46,6 +46,8 @@ pub(crate) fn vector(seed: Seed, index: usize, dimensions: usize) -> Vec<f32> {
     let mut random = Random::new(seed.number(&format!("vector {index}")));
     let mut vector: Vec<f32> = (0..dimensions).map(|_| (random.next() >> 40) as f32 / 8_388_608.0 - 1.0).collect();
     let norm = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-    vector.iter_mut().for_each(|number| *number /= norm);
+    for number in &mut vector {
+        *number /= norm;
+    }
     vector
 }
