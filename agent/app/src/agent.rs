@@ -27,7 +27,7 @@ use crate::seeds;
 /// How often the kernel is told that we live. It waits for `intercept.stale_after`, which is several of these.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often new users of the machine are looked for.
-const USERS: Duration = Duration::from_secs(60);
+const USERS: Duration = Duration::from_mins(1);
 
 /// What an agent is made of.
 pub(crate) struct Setup<'a> {
@@ -52,7 +52,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Loads the programs, listens, and attaches. Once it returns, connections are steered.
-    pub(crate) async fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
+    pub(crate) fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
         let Setup { config, cgroup, catalogue, authority, observers } = setup;
         let kernel = Arc::new(load(config, &catalogue)?);
         observers.watch_kernel(&kernel);
@@ -63,11 +63,12 @@ impl Agent {
         let (trigger, watch) = drain::channel();
         let refusals = Arc::new(Refusals::default());
         let workloads = Arc::new(Workloads::new());
-        let limits = upstream::Limits { connect_timeout: config.upstream.connect_timeout, ..upstream::Limits::default() };
+        let limits =
+            upstream::Limits { connect_timeout: config.upstream.connect_timeout, ..upstream::Limits::default() };
         let proxy = Arc::new(Proxy {
             authority,
             catalogue: Arc::clone(&catalogue),
-            http: Http::new(Upstream::with(&roots, limits, Arc::new(SystemDial)), observers.clone()),
+            http: Http::new(Upstream::with(&roots, limits, Arc::new(SystemDial)), Arc::<Observers>::clone(&observers)),
             observer: observers,
             refusals: Arc::clone(&refusals),
             workloads: Arc::clone(&workloads),

@@ -28,22 +28,30 @@ fn init(args: &CaInitArgs) -> anyhow::Result<()> {
     if args.force {
         match std::fs::remove_file(directory.join(Authority::FILE)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove the old authority in {}", directory.display()));
+                return Err(error)
+                    .with_context(|| format!("cannot remove the old authority in {}", directory.display()));
             }
             _ => {}
         }
     }
     let permitted = settings::catalogue(&config).patterns();
-    let authority = Authority::create(directory, &permitted)
-        .context("no authority was made; an authority that is there is shown by `tollgate ca show`, replaced by --force")?;
+    let authority = Authority::create(directory, &permitted).context(
+        "no authority was made; an authority that is there is shown by `tollgate ca show`, replaced by --force",
+    )?;
     let trust = write_trust(&config, &authority)?;
     let mut out = std::io::stdout().lock();
     describe(&mut out, &config, &authority)?;
-    writeln!(out, "\nPrograms trust it when their environment says so. Those that keep roots of their own (Python, Node, …):")?;
+    writeln!(
+        out,
+        "\nPrograms trust it when their environment says so. Those that keep roots of their own (Python, Node, …):"
+    )?;
     for (name, value) in &trust.variables {
         writeln!(out, "  {}={}", name.display(), value.display())?;
     }
-    writeln!(out, "Programs that do not are noticed, and tunnelled unmetered. `tollgate exec` sets all of this by itself.")?;
+    writeln!(
+        out,
+        "Programs that do not are noticed, and tunnelled unmetered. `tollgate exec` sets all of this by itself."
+    )?;
     Ok(())
 }
 
@@ -57,7 +65,10 @@ fn show(args: &CaShowArgs) -> anyhow::Result<()> {
     } else {
         describe(&mut out, &config, &authority)?;
         for pattern in authority.uncovered(&settings::catalogue(&config).patterns()) {
-            writeln!(out, "not for      {pattern}: configured since; `tollgate ca init --force` makes an authority for it")?;
+            writeln!(
+                out,
+                "not for      {pattern}: configured since; `tollgate ca init --force` makes an authority for it"
+            )?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::exec::ChildArgs;
 #[command(name = "tollgate", version, max_term_width = 120, arg_required_else_help = true)]
 #[command(after_help = "Try it: sudo tollgate exec -- curl https://api.openai.com/v1/models\n\
                         Docs:   docs/README.md in the source tree")]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -33,7 +33,9 @@ pub(crate) enum Command {
     ///
     /// The command runs as the user who called sudo, with that user's environment, terminal, signals and exit code, in a cgroup
     /// of its own. It trusts an authority that lives in memory and only as long as the command.
-    #[command(after_help = "Examples:\n  sudo tollgate exec -- claude\n  sudo tollgate exec -- python3 app.py > answer.txt")]
+    #[command(
+        after_help = "Examples:\n  sudo tollgate exec -- claude\n  sudo tollgate exec -- python3 app.py > answer.txt"
+    )]
     Exec(ExecArgs),
     /// Make or show the certificate authority of `tollgate run`
     #[command(subcommand)]

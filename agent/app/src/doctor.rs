@@ -44,7 +44,8 @@ fn authority(config: &Config) -> Finding {
         match Authority::load(&config.ca.directory) {
             Err(error) => Err(Problem {
                 what: error.to_string(),
-                remedy: "run doctor as root; if the file is damaged, `tollgate ca init --force` makes a new authority".into(),
+                remedy: "run doctor as root; if the file is damaged, `tollgate ca init --force` makes a new authority"
+                    .into(),
             }),
             Ok(authority) => judge(&authority, config),
         }

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::Pid;
-use tollgate_kernel::cgroup::{self, Scope};
 use tollgate_admin::Metrics;
+use tollgate_kernel::cgroup::{self, Scope};
 use tollgate_ledger::Summary;
 use tollgate_tls::{Authority, trust};
 
-pub use child::{ChildArgs, become_child};
+pub(crate) use child::{ChildArgs, become_child};
 
 use self::user::{CallingUser, Environment, environment, write_environ};
 use crate::agent::{Agent, Setup};
@@ -46,15 +46,14 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::R
     let ours: Environment = std::env::vars_os().collect();
     let user = CallingUser::find(&ours);
     let catalogue = Arc::new(settings::catalogue(config));
-    let authority = Arc::new(
-        Authority::ephemeral(&catalogue.patterns()).context("the authority for this session cannot be made")?,
-    );
+    let authority =
+        Arc::new(Authority::ephemeral(&catalogue.patterns()).context("the authority for this session cannot be made")?);
     let scope = scope()?;
     let summary = Arc::new(Summary::new());
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
     let observers = Arc::new(Observers::new(metrics, Some(Arc::clone(&summary))));
     let setup = Setup { config, cgroup: scope.path(), catalogue, authority: Arc::clone(&authority), observers };
-    let agent = Agent::start(setup).await?;
+    let agent = Agent::start(setup)?;
 
     let files = TrustFiles::write(&authority, &environment(&ours))?;
     let command = start(&user, scope.path(), &files.environment, &args.command)?;
@@ -94,8 +93,9 @@ struct TrustFiles {
 impl TrustFiles {
     fn write(authority: &Authority, environment: &Environment) -> anyhow::Result<Self> {
         let directory = Path::new(RUN_DIRECTORY).join(format!("exec-{}", std::process::id()));
-        let trust = trust::install(&directory, authority.certificate_pem(), environment)
-            .with_context(|| format!("the certificates for the command cannot be written to {}", directory.display()))?;
+        let trust = trust::install(&directory, authority.certificate_pem(), environment).with_context(|| {
+            format!("the certificates for the command cannot be written to {}", directory.display())
+        })?;
         let mut environment = environment.clone();
         environment.extend(trust.variables);
         for note in trust.notes {
@@ -116,11 +116,8 @@ fn start(user: &CallingUser, cgroup: &Path, environment: &Environment, command: 
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).context("no pipe could be made")?;
     fcntl(reader.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("the pipe cannot be passed on")?;
     let line = child::command_line(user, cgroup, reader.as_fd(), command);
-    let child = Command::new("/proc/self/exe")
-        .args(line)
-        .env_clear()
-        .spawn()
-        .context("the command cannot be started")?;
+    let child =
+        Command::new("/proc/self/exe").args(line).env_clear().spawn().context("the command cannot be started")?;
     drop(reader);
     // A write error means that the child is gone already; its exit code says why.
     std::fs::File::from(writer).write_all(&write_environ(environment)).ok();
@@ -129,17 +126,18 @@ fn start(user: &CallingUser, cgroup: &Path, environment: &Environment, command: 
 
 /// The table, on stderr: stdout is the command's.
 fn report(summary: &Summary, refused: &[tollgate_proxy::refusals::Refused]) {
-    let mut text = format!("\n{summary}\n");
-    for one in refused {
-        let remedy = tollgate_tls::trust::remedy(&one.program);
-        text.push_str(&format!(
-            "not metered: {} does not trust the session's authority for {} ({}). {remedy}\n",
-            one.program, one.host, one.reason
-        ));
-    }
     let mut stderr = std::io::stderr().lock();
     let dim = crate::exit::colour(stderr.is_terminal());
     let (on, off) = if dim { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
     // Nobody is left to tell if stderr is closed.
-    write!(stderr, "{on}{text}{off}").ok();
+    write!(stderr, "\n{on}{summary}{off}\n").ok();
+    for one in refused {
+        let remedy = trust::remedy(&one.program);
+        let (program, host, reason) = (&one.program, &one.host, one.reason);
+        writeln!(
+            stderr,
+            "not metered: {program} does not trust this session's authority for {host} ({reason}). {remedy}"
+        )
+        .ok();
+    }
 }

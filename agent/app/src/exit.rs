@@ -5,24 +5,24 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// The command line or the configuration is wrong (`EX_USAGE`, sysexits.h).
-pub const USAGE: u8 = 64;
+pub(crate) const USAGE: u8 = 64;
 /// The command needs rights that it does not have (`EX_NOPERM`, sysexits.h).
-pub const NO_PERMISSION: u8 = 77;
+pub(crate) const NO_PERMISSION: u8 = 77;
 /// The command that `exec` was to run is there but cannot be run (POSIX shells).
-pub const CANNOT_EXECUTE: u8 = 126;
+pub(crate) const CANNOT_EXECUTE: u8 = 126;
 /// The command that `exec` was to run is not there (POSIX shells).
-pub const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// An error that ends the process with a code of its own.
 #[derive(Debug)]
-pub struct Coded {
+pub(crate) struct Coded {
     code: u8,
     message: String,
 }
 
 impl Coded {
     /// An error with a code.
-    pub fn new(code: u8, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
@@ -36,7 +36,7 @@ impl fmt::Display for Coded {
 impl std::error::Error for Coded {}
 
 /// Tells an error on stderr, with its causes, and gives the code to exit with: its own, or 1.
-pub fn tell(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(is_broken_pipe)) {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
@@ -47,7 +47,7 @@ pub fn tell(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Whether to write in colour: to a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-pub fn colour(terminal: bool) -> bool {
+pub(crate) fn colour(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -40,7 +40,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let cgroup = cgroup(config)?;
     let observers = Arc::new(Observers::new(metrics, None));
     let setup = Setup { config, cgroup: &cgroup, catalogue, authority, observers };
-    let agent = Agent::start(setup).await?;
+    let agent = Agent::start(setup)?;
     control.show(&agent);
     drop(starting);
     tracing::info!(admin = ?control.address(), "ready");

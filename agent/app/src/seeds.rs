@@ -12,9 +12,9 @@ use tollgate_kernel::Kernel;
 use tollgate_llm::Catalogue;
 
 /// How often. Providers' records live for minutes.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 /// How long an address is kept without being seen again: what the kernel gives those that it learns.
-const KEPT: Duration = Duration::from_secs(60 * 60);
+const KEPT: Duration = Duration::from_hours(1);
 /// How long one name may take, so that a dead resolver does not stop the others from being looked up.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -27,8 +27,8 @@ use tollgate_tls::{Authority, Refusal, closed_after_certificate};
 use tollgate_workload::{Caller, Workloads};
 
 use crate::drain;
-use crate::http::{Connection, Http};
 use crate::fate::{ConnectionRecord, Fate, TunnelReason};
+use crate::http::{Connection, Http};
 use crate::observe::Observer;
 use crate::opened::{FirstWord, Opened};
 use crate::peek::{Limits, Opaque, PeekError, Peeked, peek};
@@ -89,6 +89,9 @@ struct Accepted {
     started: Instant,
 }
 
+/// The host that a connection names, and why it is not opened.
+type NotOurs = (Option<Arc<str>>, TunnelReason);
+
 /// What to do with a connection once it was peeked at.
 enum Decision {
     Intercept { host: Arc<str>, provider: Arc<Provider>, bytes: Vec<u8> },
@@ -134,9 +137,7 @@ impl Proxy {
 
     fn judge(&self, peeked: Peeked, caller: &Caller) -> Decision {
         match peeked {
-            Peeked::Opaque { why, bytes, server } => {
-                Decision::Tunnel { host: None, reason: why.into(), bytes, server }
-            }
+            Peeked::Opaque { why, bytes, server } => Decision::Tunnel { host: None, reason: why.into(), bytes, server },
             Peeked::Hello { hello, bytes } => match self.provider(&hello, caller) {
                 Ok((host, provider)) => Decision::Intercept { host, provider, bytes },
                 Err((host, reason)) => Decision::Tunnel { host, reason, bytes, server: None },
@@ -145,11 +146,7 @@ impl Proxy {
     }
 
     /// The host and provider to open this hello for, or why it is tunnelled.
-    fn provider(
-        &self,
-        hello: &ClientHello,
-        caller: &Caller,
-    ) -> Result<(Arc<str>, Arc<Provider>), (Option<Arc<str>>, TunnelReason)> {
+    fn provider(&self, hello: &ClientHello, caller: &Caller) -> Result<(Arc<str>, Arc<Provider>), NotOurs> {
         let Some(name) = hello.server_name.as_deref() else { return Err((None, TunnelReason::NoServerName)) };
         let host: Arc<str> = Arc::from(name);
         // Browsers send a meaningless ECH extension to everybody (GREASE, RFC 9849 § 6.2), so it alone decides nothing. A real
@@ -168,7 +165,7 @@ impl Proxy {
         } else if self.refusals.applies(&caller.program, &host) {
             TunnelReason::ClientRefused
         } else {
-            return Ok((host, provider));
+            return Ok((host, Arc::clone(provider)));
         };
         Err((Some(host), reason))
     }
@@ -233,13 +230,9 @@ impl Proxy {
         let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return report(match closed_after_certificate(Some(&error), 0) {
-                    Some(refusal) => self.refused(&caller, &host, refusal),
-                    None => {
-                        tracing::debug!(program = %caller.program, %host, %error, "a client's handshake failed");
-                        Fate::HandshakeFailed
-                    }
-                });
+                tracing::debug!(program = %caller.program, %host, %error, "a client's handshake failed");
+                let refusal = closed_after_certificate(Some(&error), 0);
+                return report(refusal.map_or(Fate::HandshakeFailed, |refusal| self.refused(&caller, &host, refusal)));
             }
             Err(_elapsed) => return report(Fate::HandshakeFailed),
         };
@@ -248,7 +241,8 @@ impl Proxy {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let (refusals, program, to) = (Arc::clone(&self.refusals), Arc::clone(&caller.program), Arc::clone(&host));
         let (stream, verdict) = Opened::new(stream, move || refusals.forgive(&program, &to));
-        let connection = Connection { host: Arc::clone(&host), destination, caller: Arc::clone(&caller), provider, http2 };
+        let connection =
+            Connection { host: Arc::clone(&host), destination, caller: Arc::clone(&caller), provider, http2 };
         if let Err(error) = self.http.serve(stream, connection, drain).await {
             tracing::debug!(program = %caller.program, %host, %error, "a client connection ended in an error");
         }

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How long a program is tunnelled after its first refusal.
-const FIRST: Duration = Duration::from_secs(10 * 60);
+const FIRST: Duration = Duration::from_mins(10);
 /// The longest that it is tunnelled, however often it refused.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(24);
 /// How many programs and hosts are remembered. Beyond it, whoever expires first is forgotten.
 const CAPACITY: usize = 1_024;
 

@@ -24,7 +24,12 @@ pub fn post(world: &World, url: &str, body: &str) -> Program {
     world
         .client_command("curl")
         .args(["--silent", "--show-error", "--no-buffer", "--write-out", "\n%{http_code}", "--http1.1"])
-        .args(["--header", "content-type: application/json", "--header", "authorization: Bearer sk-secret-of-the-caller"])
+        .args([
+            "--header",
+            "content-type: application/json",
+            "--header",
+            "authorization: Bearer sk-secret-of-the-caller",
+        ])
         .args(["--data-binary", body, url])
 }
 
@@ -42,8 +47,8 @@ pub fn json(output: Output) -> Result<Value> {
     serde_json::from_str(&body).with_context(|| format!("not JSON: {body}"))
 }
 
-/// The samples of the agent's metrics page, by name and labels.
-pub fn samples(agent: &Agent) -> Result<BTreeMap<String, f64>> {
+/// The counts on the agent's metrics page, by name and labels.
+pub fn samples(agent: &Agent) -> Result<BTreeMap<String, u64>> {
     let page = agent.metrics()?;
     let sample = |line: &str| {
         let (name, value) = line.rsplit_once(' ')?;
@@ -53,9 +58,7 @@ pub fn samples(agent: &Agent) -> Result<BTreeMap<String, f64>> {
 }
 
 /// The sum of all samples of a metric whose labels contain each of `labels`.
-pub fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
-    let matches = |key: &str| {
-        key.split('{').next() == Some(name) && labels.iter().all(|label| key.contains(label))
-    };
+pub fn sum(samples: &BTreeMap<String, u64>, name: &str, labels: &[&str]) -> u64 {
+    let matches = |key: &str| key.split('{').next() == Some(name) && labels.iter().all(|label| key.contains(label));
     samples.iter().filter(|(key, _)| matches(key)).map(|(_, value)| value).sum()
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tollgate_e2e::CHAT;
 use tollgate_world::{Output, Program, Signal, World};
 
-const GENEROUS: Duration = Duration::from_secs(60);
+const GENEROUS: Duration = Duration::from_mins(1);
 
 fn exec(world: &World, command: &[&str]) -> Result<Program> {
     Ok(world.tollgate()?.args(["exec", "--"]).args(command))
@@ -14,11 +14,20 @@ fn exec(world: &World, command: &[&str]) -> Result<Program> {
 
 fn curl_chat(model: &str, stream: bool) -> Vec<String> {
     let body = format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Hello"}}]}}"#);
-    ["curl", "--silent", "--show-error", "--no-buffer", "-H", "content-type: application/json", "-H", "authorization: Bearer k"]
-        .map(String::from)
-        .into_iter()
-        .chain(["--data-binary".into(), body, CHAT.into()])
-        .collect()
+    [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--no-buffer",
+        "-H",
+        "content-type: application/json",
+        "-H",
+        "authorization: Bearer k",
+    ]
+    .map(String::from)
+    .into_iter()
+    .chain(["--data-binary".into(), body, CHAT.into()])
+    .collect()
 }
 
 fn run_chat(world: &World, model: &str) -> Result<Output> {
@@ -77,7 +86,8 @@ fn signals_reach_the_command() -> Result<()> {
 fn the_command_runs_as_the_user_who_called_sudo_and_never_sees_roots_environment() -> Result<()> {
     let world = World::new()?;
     let script = "id -u; id -g; printenv SUDO_UID; printenv SSL_CERT_FILE; test -r \"$SSL_CERT_FILE\" && echo readable";
-    let output = exec(&world, &["sh", "-c", script])?.env("SUDO_UID", "65534").env("SUDO_GID", "65534").run()?.success()?;
+    let output =
+        exec(&world, &["sh", "-c", script])?.env("SUDO_UID", "65534").env("SUDO_GID", "65534").run()?.success()?;
     let lines: Vec<String> = output.text().lines().map(str::to_owned).collect();
     assert_eq!(&lines[..2], ["65534", "65534"], "{output}");
     assert_eq!(lines.last().map(String::as_str), Some("readable"), "the user can read the certificates: {output}");

@@ -6,18 +6,18 @@ use anyhow::Result;
 use tollgate_e2e::{CHAT, answer, chat, json, samples, sum};
 use tollgate_world::{Agent, World};
 
-const GENEROUS: Duration = Duration::from_secs(60);
+const GENEROUS: Duration = Duration::from_mins(1);
 
 /// A world with an agent that steers, proven by a metered call.
 fn steered(config: &str) -> Result<(World, Agent)> {
     let world = World::new()?;
     let agent = world.agent(config)?;
     json(chat(&world, "gpt-4o-mini", false).envs(agent.trust_variables()?).run()?)?;
-    assert_eq!(intercepted(&agent)?, 1.0, "the first call is intercepted\n{}", agent.log());
+    assert_eq!(intercepted(&agent)?, 1, "the first call is intercepted\n{}", agent.log());
     Ok((world, agent))
 }
 
-fn intercepted(agent: &Agent) -> Result<f64> {
+fn intercepted(agent: &Agent) -> Result<u64> {
     Ok(sum(&samples(agent)?, "tollgate_connections_total", &[r#"fate="intercepted""#]))
 }
 
@@ -51,7 +51,7 @@ fn a_hung_agents_clients_go_direct_once_its_heartbeat_is_stale_and_come_back_wit
     let deadline = Instant::now() + GENEROUS;
     loop {
         json(chat(&world, "gpt-4o-mini", false).envs(&variables).run()?)?;
-        if intercepted(&agent)? >= 2.0 {
+        if intercepted(&agent)? >= 2 {
             return Ok(());
         }
         assert!(Instant::now() < deadline, "no call was intercepted again\n{}", agent.log());
@@ -107,8 +107,8 @@ fn other_hosts_are_untouched_and_a_neighbour_on_a_shared_address_is_tunnelled() 
     assert!(!neighbour.text().is_empty(), "{neighbour}");
     let samples = samples(&agent)?;
     let tunnelled = |reason| sum(&samples, "tollgate_connections_total", &[r#"fate="tunnelled""#, reason]);
-    assert_eq!(tunnelled(r#"reason="other_host""#), 1.0, "the neighbour alone came by: {samples:#?}");
-    assert_eq!(sum(&samples, "tollgate_connections_total", &[]), 2.0, "{samples:#?}");
+    assert_eq!(tunnelled(r#"reason="other_host""#), 1, "the neighbour alone came by: {samples:#?}");
+    assert_eq!(sum(&samples, "tollgate_connections_total", &[]), 2, "{samples:#?}");
     Ok(())
 }
 
@@ -139,7 +139,11 @@ fn nothing_of_the_call_is_in_the_log() -> Result<()> {
     variables.insert("MARK".into(), "1".into());
     json(chat(&world, "gpt-4o-mini", false).envs(variables).run()?)?;
     let url = format!("{CHAT}?key=secret-in-the-query");
-    let call = tollgate_e2e::post(&world, &url, r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"secret prompt"}]}"#);
+    let call = tollgate_e2e::post(
+        &world,
+        &url,
+        r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"secret prompt"}]}"#,
+    );
     answer(call.envs(agent.trust_variables()?).run()?)?;
     let output = agent.stop(GENEROUS)?;
     let log = output.text() + &output.errors();

@@ -18,7 +18,7 @@ use crate::exit::{CANNOT_EXECUTE, Coded, NOT_FOUND};
 
 /// What the hidden `exec-child` command is told.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ChildArgs {
+pub(crate) struct ChildArgs {
     /// The cgroup to enter.
     #[arg(long)]
     cgroup: PathBuf,
@@ -58,7 +58,7 @@ pub(crate) fn command_line(
 }
 
 /// Does the step. Returns only if it failed.
-pub fn become_child(args: &ChildArgs) -> anyhow::Result<std::convert::Infallible> {
+pub(crate) fn become_child(args: &ChildArgs) -> anyhow::Result<std::convert::Infallible> {
     let procs = args.cgroup.join("cgroup.procs");
     std::fs::write(&procs, "0").with_context(|| format!("cannot enter the cgroup through {}", procs.display()))?;
     // Opened by its path in `/proc`, while we may still do so.

@@ -112,8 +112,10 @@ mod tests {
 
     #[test]
     fn the_callers_path_and_keys_survive_sudo() {
-        let callers = environment_of(&[("PATH", "/home/a/.local/bin:/usr/bin"), ("OPENAI_API_KEY", "k"), ("HOME", "/home/a")]);
-        let ours = environment_of(&[("PATH", "/usr/sbin:/usr/bin"), ("HOME", "/root"), ("SUDO_UID", "1000"), ("EXTRA", "1")]);
+        let callers =
+            environment_of(&[("PATH", "/home/a/.local/bin:/usr/bin"), ("OPENAI_API_KEY", "k"), ("HOME", "/home/a")]);
+        let ours =
+            environment_of(&[("PATH", "/usr/sbin:/usr/bin"), ("HOME", "/root"), ("SUDO_UID", "1000"), ("EXTRA", "1")]);
         let merged = merge(callers, &ours);
         assert_eq!(
             merged,

@@ -94,6 +94,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    #[expect(clippy::zombie_processes, reason = "`wait` reaps it, by its id")]
     fn run(script: &str) -> Pid {
         let child = Command::new("sh").args(["-c", script]).spawn().expect("sh runs");
         Pid::from_raw(child.id().cast_signed())

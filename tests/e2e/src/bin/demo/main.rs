@@ -52,6 +52,8 @@ fn play(screen: &Screen) -> Result<()> {
     scenes::death(screen, &world, &clients, &agent)?;
 
     screen.title(&format!("That took {} seconds.", started.elapsed().as_secs()));
-    screen.text("On this machine, for real:  cargo xtask build --release && sudo target/release/tollgate exec -- YOUR COMMAND");
+    screen.text(
+        "On this machine, for real:  cargo xtask build --release && sudo target/release/tollgate exec -- YOUR COMMAND",
+    );
     Ok(())
 }

@@ -13,7 +13,8 @@ use crate::screen::Screen;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn one_command(screen: &Screen, world: &World, clients: &Clients) -> Result<()> {
-    screen.text("The client is a few lines of Python and its standard library. It knows api.openai.com and its own key:");
+    screen
+        .text("The client is a few lines of Python and its standard library. It knows api.openai.com and its own key:");
     screen.file(clients::ASK);
     let question = "What is a toll gate?";
     screen.command(&format!("tollgate exec -- python3 ask.py '{question}'"));
@@ -21,7 +22,9 @@ pub(crate) fn one_command(screen: &Screen, world: &World, clients: &Clients) -> 
     clients::with_key(program).run()?.success().context("the client under `tollgate exec` failed")?;
     let asked = world.provider().truth().exchanges().len();
     ensure!(asked == 1, "the provider saw {asked} requests in place of one");
-    screen.proof("The answer streamed through; the table was made from a copy, and the provider saw one ordinary request.");
+    screen.proof(
+        "The answer streamed through; the table was made from a copy, and the provider saw one ordinary request.",
+    );
     Ok(())
 }
 
@@ -30,9 +33,12 @@ pub(crate) fn start_agent(screen: &Screen, world: &World) -> Result<Agent> {
     let started = Instant::now();
     let agent = world.agent("")?;
     screen.proof(&format!("Ready after {:.1} seconds.", started.elapsed().as_secs_f64()));
-    screen.text("The client host is told once to trust the agent's certificate authority, as update-ca-certificates does.");
+    screen.text(
+        "The client host is told once to trust the agent's certificate authority, as update-ca-certificates does.",
+    );
     let certificate = agent.ca_directory().join("ca.pem");
-    let pem = std::fs::read_to_string(&certificate).with_context(|| format!("cannot read {}", certificate.display()))?;
+    let pem =
+        std::fs::read_to_string(&certificate).with_context(|| format!("cannot read {}", certificate.display()))?;
     world.trust(&pem)?;
     Ok(agent)
 }
@@ -42,9 +48,11 @@ pub(crate) fn whole_machine(screen: &Screen, world: &World, clients: &Clients, a
     screen.command(&format!("python3 ask.py '{question}'      # any program, any user, started as ever"));
     clients.ask(world, question).run()?.success().context("the Python client failed")?;
 
-    let body = r#"{"model":"claude-sonnet-4-5","max_tokens":200,"messages":[{"role":"user","content":"And the bridge?"}]}"#;
+    let body =
+        r#"{"model":"claude-sonnet-4-5","max_tokens":200,"messages":[{"role":"user","content":"And the bridge?"}]}"#;
     screen.command("curl https://api.anthropic.com/v1/messages -d '{\"model\":\"claude-sonnet-4-5\", …}'");
-    let headers = ["-H", "x-api-key: sk-ant-demo", "-H", "anthropic-version: 2023-06-01", "-H", "content-type: application/json"];
+    let headers =
+        ["-H", "x-api-key: sk-ant-demo", "-H", "anthropic-version: 2023-06-01", "-H", "content-type: application/json"];
     let mut arguments = vec!["https://api.anthropic.com/v1/messages", "--data", body];
     arguments.extend(headers);
     let answer = clients.curl(world, &arguments).run()?.success().context("curl failed")?;
