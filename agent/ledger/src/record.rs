@@ -56,11 +56,12 @@ impl Record {
     }
 
     /// Whether the provider began a successful answer to an operation that it charges for. If so, it
-    /// has a cost, even when we do not know it.
+    /// has a cost, even when we do not know it. A connection that was switched to another protocol, as
+    /// for a WebSocket, counts as such: what it carries is not read.
     pub fn is_billable(&self) -> bool {
-        !matches!(self.operation, Operation::Other | Operation::CountTokens)
-            && self.status.is_some_and(|status| status.is_success())
-            && !matches!(self.outcome, Outcome::Refused(_))
+        let Some(status) = self.status.filter(|_| !matches!(self.outcome, Outcome::Refused(_))) else { return false };
+        let charged = !matches!(self.operation, Operation::Other | Operation::CountTokens);
+        status == StatusCode::SWITCHING_PROTOCOLS || (charged && status.is_success())
     }
 
     /// What went wrong, as one low-cardinality word for `error.type`; `None` for a good answer.
@@ -139,6 +140,8 @@ pub(crate) mod tests {
     fn only_successful_answers_to_charged_operations_are_billable() {
         assert!(chat().is_billable());
         assert!(Record { outcome: Outcome::ClientGone, ..chat() }.is_billable());
+        let socket = Record { operation: Operation::Other, status: Some(StatusCode::SWITCHING_PROTOCOLS), ..chat() };
+        assert!(socket.is_billable(), "a WebSocket's tokens are not known to be none");
         for free in [
             Record { operation: Operation::Other, ..chat() },
             Record { operation: Operation::CountTokens, ..chat() },
