@@ -28,9 +28,15 @@ impl Values {
     /// The value itself, fit for a label, or `other`.
     pub(crate) fn bound(&self, value: &str) -> Arc<str> {
         let value = clean(value);
-        if let Some(known) = self.seen.read().get(&*value) {
+        let seen = self.seen.read();
+        if let Some(known) = seen.get(&*value) {
             return Arc::clone(known);
         }
+        // Decided under the shared lock, so that many new values do not make everyone wait in turn.
+        if seen.len() >= self.most {
+            return Arc::clone(&OTHER);
+        }
+        drop(seen);
         let mut seen = self.seen.write();
         if seen.len() >= self.most && !seen.contains(&*value) {
             return Arc::clone(&OTHER);

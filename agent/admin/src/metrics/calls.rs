@@ -130,31 +130,45 @@ impl Calls {
 
     /// The series for these labels, or a coarser one when there are too many.
     fn find(&self, labels: Labels) -> Arc<Mutex<Series>> {
-        if let Some(series) = self.series.read().get(&labels) {
+        // Mostly it is there, and a shared lock is enough, also when everything new goes under `other`.
+        let all = self.series.read();
+        let place = labels.clone().place(&all);
+        if place != labels {
+            self.folded.fetch_add(1, Relaxed);
+        }
+        if let Some(series) = all.get(&place) {
             return Arc::clone(series);
         }
-        let other = || Arc::clone(&OTHER);
+        drop(all);
         let mut all = self.series.write();
-        let mut labels = labels;
-        if all.len() >= SERIES && !all.contains_key(&labels) {
-            self.folded.fetch_add(1, Relaxed);
-            labels = Labels { program: other(), user: other(), ..labels };
-            if all.len() >= SERIES + FOLDED && !all.contains_key(&labels) {
-                labels = Labels {
-                    gen_ai_provider_name: other(),
-                    gen_ai_operation_name: "other",
-                    gen_ai_request_model: other(),
-                    gen_ai_response_model: other(),
-                    ..labels
-                };
-            }
-        }
-        Arc::clone(all.entry(labels).or_default())
+        let place = labels.place(&all);
+        Arc::clone(all.entry(place).or_default())
     }
 
     /// The series as they are now. The list is copied, so that nobody waits while they are written.
     fn snapshot(&self) -> Vec<(Labels, Arc<Mutex<Series>>)> {
         self.series.read().iter().map(|(labels, series)| (labels.clone(), Arc::clone(series))).collect()
+    }
+}
+
+impl Labels {
+    /// These, as long as there is room for them among all the others.
+    fn place(self, all: &HashMap<Self, Arc<Mutex<Series>>>) -> Self {
+        if all.len() < SERIES || all.contains_key(&self) {
+            return self;
+        }
+        let other = || Arc::clone(&OTHER);
+        let folded = Self { program: other(), user: other(), ..self };
+        if all.len() < SERIES + FOLDED || all.contains_key(&folded) {
+            return folded;
+        }
+        Self {
+            gen_ai_provider_name: other(),
+            gen_ai_operation_name: "other",
+            gen_ai_request_model: other(),
+            gen_ai_response_model: other(),
+            ..folded
+        }
     }
 }
 
