@@ -4,6 +4,8 @@
 //!
 //! A runtime that is not installed is skipped with a notice, or fails the test where `CI` is set.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -247,7 +249,7 @@ impl Stage {
         let ca = dir.path().join("ca");
         let authority = Authority::create(&ca, &patterns).unwrap();
         let trust =
-            trust::install(&dir.path().join("trust"), authority.certificate_pem(), &Environment::new()).unwrap();
+            trust::install(&dir.path().join("trust files"), authority.certificate_pem(), &Environment::new()).unwrap();
         Self { authority, trust, ca, _dir: dir }
     }
 
@@ -382,7 +384,9 @@ fn run(config: Arc<ServerConfig>, variables: &Environment, command: impl FnOnce(
     drop(io::Write::write_all(&mut stdin, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"));
     let output = child.wait_with_output().unwrap();
     drop(stdin);
-    (output, runtime.block_on(server).unwrap())
+    // A client that never came would otherwise be waited for.
+    let served = runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), server).await });
+    (output, served.map_or_else(|_elapsed| Served::Failed("nobody came".to_owned()), Result::unwrap))
 }
 
 /// Without what this machine may say about trust and proxies.

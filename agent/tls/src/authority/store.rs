@@ -108,7 +108,7 @@ impl Stored {
             .map_err(|error| malformed(format!("its private key cannot be read ({error})")))?;
         let key =
             KeyPair::try_from(&key).map_err(|error| malformed(format!("its private key cannot be used ({error})")))?;
-        Ok(Self { root, issuing, key, path })
+        Ok(Self { path, root, issuing, key })
     }
 
     /// Checks that it is a CA as we make them, and says what it may sign.

@@ -216,7 +216,7 @@ fn a_ca_that_clients_would_not_accept_is_refused() {
         |parts| parts.issuing.not_before = (SystemTime::now() + Duration::from_hours(1)).into(),
         |parts| {
             parts.root.name_constraints.as_mut().unwrap().permitted_subtrees =
-                vec![rcgen::GeneralSubtree::DnsName("example.org".to_owned())]
+                vec![rcgen::GeneralSubtree::DnsName("example.org".to_owned())];
         },
     ];
     for change in changes {

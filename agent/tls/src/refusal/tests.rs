@@ -121,21 +121,24 @@ fn other_alerts_are_no_refusal() {
     assert_eq!(client_refusal(&io::Error::from(ErrorKind::ConnectionReset)), None);
 }
 
+#[derive(Debug)]
+struct Wrapped(io::Error);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an HTTP library's error")
+    }
+}
+
+impl std::error::Error for Wrapped {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 #[test]
 fn an_alert_is_found_at_any_depth() {
     let alert = || Error::AlertReceived(AlertDescription::UnknownCA);
-    #[derive(Debug)]
-    struct Wrapped(io::Error);
-    impl fmt::Display for Wrapped {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an HTTP library's error")
-        }
-    }
-    impl std::error::Error for Wrapped {
-        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-            Some(&self.0)
-        }
-    }
     let plain = io::Error::new(ErrorKind::InvalidData, alert());
     let twice = io::Error::other(io::Error::new(ErrorKind::InvalidData, alert()));
     let library = io::Error::other(Wrapped(io::Error::new(ErrorKind::InvalidData, alert())));
