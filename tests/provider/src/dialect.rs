@@ -154,11 +154,11 @@ impl Ask {
     }
 }
 
-/// All text in a message's content: a string, or the `text` of its parts.
+/// The text of a message's content: a string, or the last of its parts that has `text`. Agents put context before it.
 pub(crate) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join(" "),
+        Value::Array(parts) => parts.iter().rev().find_map(|part| part["text"].as_str()).unwrap_or_default().to_owned(),
         _ => String::new(),
     }
 }

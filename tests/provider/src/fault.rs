@@ -113,7 +113,7 @@ impl Faults {
   hang-up                 close the connection without an answer
   goaway                  HTTP/2: GOAWAY with this exchange; HTTP/1: connection: close
   huge-headers[=BYTES]    add response headers of this size (default 32768)
-  trailers                add trailers
+  trailers                add trailers (HTTP/1: where the request says te: trailers)
   odd-headers             HTTP/1: a head with unusual case, order, repeats and spacing
   no-usage no-done crlf keepalive   stream without usage, without [DONE], with CRLF, with ping comments
   words=N                 answer with about N words";

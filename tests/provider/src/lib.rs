@@ -29,3 +29,11 @@ pub use pki::{Flaw, Pki, PkiError};
 pub use provider::{Builder, Provider, StartError};
 pub use seed::{random_bytes, sha256};
 pub use truth::{Exchange, Handshake, Outcome, Sums, Truth, Usage};
+
+// Tests hand these between threads and runtimes.
+const _: () = {
+    const fn shareable<T: Send + Sync>() {}
+    shareable::<Pki>();
+    shareable::<Provider>();
+    shareable::<Gate>();
+};

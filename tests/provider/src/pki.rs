@@ -65,7 +65,7 @@ impl Pki {
     /// Makes a new root, in memory.
     pub fn create() -> Result<Self, PkiError> {
         let key = KeyPair::generate()?;
-        let certificate = root_params()?.self_signed(&key)?;
+        let certificate = root_params("Stand-in Web PKI Root")?.self_signed(&key)?;
         Self::from_parts(certificate.pem(), certificate.der().clone(), key)
     }
 
@@ -126,8 +126,8 @@ impl Pki {
         let chain = match flaw {
             Flaw::SelfSigned => vec![params.self_signed(&self.server_key)?.der().clone()],
             Flaw::UnknownIssuer => {
-                let stranger = Self::create()?;
-                vec![params.signed_by(&self.server_key, &stranger.issuer)?.der().clone()]
+                let stranger = Issuer::new(root_params("Nobody's Root")?, KeyPair::generate()?);
+                vec![params.signed_by(&self.server_key, &stranger)?.der().clone()]
             }
             _ => vec![params.signed_by(&self.server_key, &self.issuer)?.der().clone()],
         };
@@ -141,10 +141,10 @@ impl Pki {
     }
 }
 
-fn root_params() -> Result<CertificateParams, PkiError> {
+fn root_params(name: &str) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Stand-in Web PKI Root");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.distinguished_name.push(DnType::OrganizationName, "Stand-in LLM providers");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

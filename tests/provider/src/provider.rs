@@ -17,7 +17,7 @@ use crate::gate::{Gate, Gates};
 use crate::pki::{Flaw, Pki, PkiError};
 use crate::seed::Seed;
 use crate::serve::{self, Certificates};
-use crate::truth::Truth;
+use crate::truth::{self, Truth};
 
 /// The hosts served without asking.
 const HOSTS: [(&str, Dialect); 4] = [
@@ -51,6 +51,7 @@ pub struct Builder<'a> {
     compress: bool,
     require_key: bool,
     requests_per_connection: Option<u32>,
+    kept: usize,
 }
 
 impl Builder<'_> {
@@ -96,6 +97,13 @@ impl Builder<'_> {
         self
     }
 
+    /// How many exchanges and handshakes [`Truth`] lists before it forgets the oldest; its sums forget nothing.
+    /// Default: 10 000.
+    pub fn kept(mut self, exchanges: usize) -> Self {
+        self.kept = exchanges;
+        self
+    }
+
     /// Starts serving on `listeners` with the current tokio runtime. The caller binds them, in whatever network namespace
     /// they should live.
     pub fn start(self, listeners: Vec<TcpListener>) -> Result<Provider, StartError> {
@@ -120,7 +128,7 @@ impl Builder<'_> {
             require_key: self.require_key,
             requests_per_connection: self.requests_per_connection,
             root_pem: self.pki.root_pem().to_owned(),
-            truth: Truth::default(),
+            truth: Truth::new(self.kept),
             gates: Gates::default(),
             injected: Mutex::default(),
             tries: Mutex::default(),
@@ -157,6 +165,7 @@ impl Provider {
             compress: true,
             require_key: true,
             requests_per_connection: None,
+            kept: truth::KEPT,
         }
     }
 

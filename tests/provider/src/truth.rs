@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-/// How many exchanges and handshakes are kept; older ones live on in the sums alone.
-const KEPT: usize = 20_000;
+/// How many exchanges and handshakes are listed unless settings say otherwise.
+pub(crate) const KEPT: usize = 10_000;
 
 /// Tokens, each field a total in itself: `input` includes cache reads and writes, `output` includes reasoning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,11 +131,12 @@ pub struct Sums {
 }
 
 /// The record; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Truth(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    /// Older entries live on in the sums alone.
+    kept: usize,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -150,6 +151,11 @@ struct State {
 }
 
 impl Truth {
+    pub(crate) fn new(kept: usize) -> Self {
+        let kept = kept.max(1);
+        Self(Arc::new(Shared { kept, state: Mutex::default(), changed: Notify::new() }))
+    }
+
     /// The exchanges so far, oldest first.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.0.state.lock().exchanges.iter().cloned().collect()
@@ -203,7 +209,7 @@ impl Truth {
 
     pub(crate) fn handshake(&self, handshake: Handshake) {
         let mut state = self.0.state.lock();
-        if state.handshakes.len() == KEPT {
+        if state.handshakes.len() == self.0.kept {
             state.handshakes.pop_front();
         }
         state.handshakes.push_back(handshake);
@@ -218,7 +224,7 @@ impl Truth {
         state.next += 1;
         state.open += 1;
         state.sums.exchanges += 1;
-        if state.exchanges.len() == KEPT {
+        if state.exchanges.len() == self.0.kept {
             state.exchanges.pop_front();
         }
         state.exchanges.push_back(exchange);

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Bytes as WsBytes, Message};
 
 use crate::answer::{Answer, Content};
 use crate::exchange::{HangUp, Inbound, pairs};
+use crate::fault::Faults;
 use crate::json::{Raw, obj};
 use crate::script::Step;
 use crate::seed::{Seed, hex};
@@ -56,6 +57,13 @@ impl Special {
     }
 
     pub(crate) async fn serve(self, mut inbound: Inbound) -> Result<Response<Playback>, HangUp> {
+        if let Some(times) = inbound.faults.times {
+            let request = &inbound.request;
+            let this = format!("{} {} {:?}", request.method(), request.uri(), inbound.faults);
+            if inbound.shared.count_try(Seed::of(&[this.as_bytes()])) > times {
+                inbound.faults = Faults::default();
+            }
+        }
         if let Some(hold) = inbound.faults.stall_head {
             hold.wait().await;
         }

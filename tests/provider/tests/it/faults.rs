@@ -65,7 +65,7 @@ async fn a_reset_breaks_the_connection_on_http1_and_the_stream_on_http2() {
         assert!(!seen.is_empty());
         assert_eq!(client.post(CHAT, chat("gpt-4o-mini", false)).await.status(), 200, "the connection lives on");
         let (_, error) = ends_with_error(&mut client, "reset-connection=3", stream).await;
-        assert!(error.contains("reset by peer"), "{error}");
+        assert!(error.contains("connection reset"), "{error}");
     }
     fixture.provider.truth().settled().await;
     assert_eq!(fixture.provider.truth().sums().faulted, 6);
@@ -109,7 +109,7 @@ async fn splits_change_the_frames_and_not_the_bytes() {
                 frames += 1;
             }
             assert_eq!(seen, whole);
-            assert!(frames > whole.len() / 2, "{frames} frames for {} bytes", whole.len());
+            assert!(frames > whole.len() / 8, "{frames} frames for {} bytes", whole.len());
             let mut body = client.faulty(CHAT, "split-utf8", chat("gpt-4o-mini", stream)).await.into_body();
             let mut inside = 0;
             let mut seen = Vec::new();
@@ -213,7 +213,7 @@ async fn goaway_and_connection_close_retire_a_connection_after_the_exchange() {
         assert!(client.send(crate::client::post(CHAT, "", chat("gpt-4o-mini", false))).await.is_err());
         let mut client = if client.is_http2() { fixture.http2(OPENAI).await } else { fixture.http1(OPENAI).await };
         for _ in 0..3 {
-            assert_eq!(bytes(client.post(CHAT, chat("gpt-4o-mini", false)).await).await.is_empty(), false);
+            assert!(!bytes(client.post(CHAT, chat("gpt-4o-mini", false)).await).await.is_empty());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(client.send(crate::client::post(CHAT, "", chat("gpt-4o-mini", false))).await.is_err());

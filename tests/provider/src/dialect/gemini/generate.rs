@@ -115,7 +115,9 @@ impl<'a> Generation<'a> {
         // This API does not report cache writes; its caches are made by a call of their own.
         let mut usage = ask.seed.usage(ask.body_length, words);
         usage.cache_write = 0;
-        let shows_thoughts = ask.json()["generationConfig"]["thinkingConfig"]["includeThoughts"] == true;
+        // The Python SDK writes it in snake case, and the API takes both.
+        let thinking = &ask.json()["generationConfig"]["thinkingConfig"];
+        let shows_thoughts = thinking["includeThoughts"] == true || thinking["include_thoughts"] == true;
         Self { ask, reply, usage, shows_thoughts }
     }
 
