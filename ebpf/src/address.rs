@@ -1,59 +1,90 @@
 //! Addresses as the maps hold them: sixteen bytes, IPv4 as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
 
-/// The first twelve bytes of an IPv4-mapped address.
-const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-/// The map form of four octets.
-#[inline(always)]
-pub const fn mapped(v4: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = v4;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+/// An address as two numbers, for byte arrays are dear to the verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    high: u64,
+    low: u64,
 }
 
-/// Whether the address can be a provider's: not loopback, unspecified, link-local or multicast. A name that answers
-/// with one of those must not make the hooks touch local traffic.
-#[inline(always)]
-pub const fn is_interceptable(address: &[u8; 16]) -> bool {
-    let high = u64::from_be_bytes([
-        address[0], address[1], address[2], address[3], address[4], address[5], address[6], address[7],
-    ]);
-    let low = u64::from_be_bytes([
-        address[8],
-        address[9],
-        address[10],
-        address[11],
-        address[12],
-        address[13],
-        address[14],
-        address[15],
-    ]);
-    if high == 0 && (low >> 32) == 0xffff {
-        let first = (low >> 24) & 0xff;
-        // 0/8, 127/8, 169.254/16, 224/4 and up.
-        return first != 0 && first != 127 && first < 224 && ((low >> 16) & 0xffff) != 0xa9fe;
+/// An address as a map has it: network byte order in memory.
+pub type Key = [u64; 2];
+
+/// What stands before the four octets of an IPv4-mapped address.
+const MAPPED: u64 = 0xffff;
+
+impl Address {
+    /// From an IPv4 address.
+    #[inline(always)]
+    pub const fn v4(bits: u32) -> Self {
+        Self { high: 0, low: (MAPPED << 32) | bits as u64 }
     }
-    // The rest of ::/64 holds ::, ::1 and what no host has; fe80::/10 is link-local, ff00::/8 is multicast.
-    high != 0 && (high >> 54) != 0x3fa && (high >> 56) != 0xff
-}
 
-/// The four octets, if the address is IPv4-mapped.
-pub fn to_v4(address: &[u8; 16]) -> Option<[u8; 4]> {
-    let (prefix, octets) = address.split_at(12);
-    (prefix == MAPPED).then(|| [octets[0], octets[1], octets[2], octets[3]])
+    /// From the upper and the lower half of an IPv6 address.
+    #[inline(always)]
+    pub const fn v6(high: u64, low: u64) -> Self {
+        Self { high, low }
+    }
+
+    /// From the four words of an IPv6 address, each in network order, as the kernel's contexts have it.
+    #[inline(always)]
+    pub const fn from_words([first, second, third, last]: [u32; 4]) -> Self {
+        const fn join(upper: u32, lower: u32) -> u64 {
+            ((u32::from_be(upper) as u64) << 32) | u32::from_be(lower) as u64
+        }
+        Self { high: join(first, second), low: join(third, last) }
+    }
+
+    /// From the bytes of an IPv6 address.
+    pub const fn from_octets(octets: [u8; 16]) -> Self {
+        let bits = u128::from_be_bytes(octets);
+        Self { high: (bits >> 64) as u64, low: bits as u64 }
+    }
+
+    /// As a map has it.
+    #[inline(always)]
+    pub const fn key(self) -> Key {
+        [self.high.to_be(), self.low.to_be()]
+    }
+
+    /// Whether it is IPv4-mapped.
+    #[inline(always)]
+    pub const fn is_v4(self) -> bool {
+        self.high == 0 && self.low >> 32 == MAPPED
+    }
+
+    /// Whether it is 127.0.0.1, IPv4-mapped, or ::1: where listeners are.
+    #[inline(always)]
+    pub const fn is_localhost(self) -> bool {
+        self.high == 0 && (self.low == 1 || self.low == (MAPPED << 32) | 0x7f00_0001)
+    }
+
+    /// Whether it can be a provider's: not loopback, unspecified, link-local or multicast. A name that answers with
+    /// one of those must not make the hooks touch local traffic.
+    #[inline(always)]
+    pub const fn is_interceptable(self) -> bool {
+        if self.is_v4() {
+            let bits = self.low as u32;
+            let first = bits >> 24;
+            // 0/8, 127/8, 224/4 and up, 169.254/16.
+            return first != 0 && first != 127 && first < 224 && bits >> 16 != 0xa9fe;
+        }
+        // The rest of ::/64 holds ::, ::1 and what no host has; fe80::/10 is link-local, ff00::/8 is multicast.
+        self.high != 0 && self.high >> 54 != 0x3fa && self.high >> 56 != 0xff
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use core::net::{IpAddr, Ipv6Addr};
+    use core::net::IpAddr;
 
     use super::*;
 
-    fn interceptable(text: &str) -> bool {
-        let octets = match text.parse().expect("an address") {
-            IpAddr::V4(v4) => mapped(v4.octets()),
-            IpAddr::V6(v6) => Ipv6Addr::octets(&v6),
-        };
-        is_interceptable(&octets)
+    fn address(text: &str) -> Address {
+        match text.parse().expect("an address") {
+            IpAddr::V4(v4) => Address::v4(v4.to_bits()),
+            IpAddr::V6(v6) => Address::from_octets(v6.octets()),
+        }
     }
 
     #[test]
@@ -61,7 +92,7 @@ mod tests {
         for text in
             ["162.159.140.245", "203.0.113.7", "10.0.0.8", "192.168.1.1", "2001:db8::1", "fd00::1", "64:ff9b::1"]
         {
-            assert!(interceptable(text), "{text}");
+            assert!(address(text).is_interceptable(), "{text}");
         }
     }
 
@@ -80,14 +111,31 @@ mod tests {
             "febf::1",
             "ff02::fb",
             "::127.0.0.1",
+            "::ffff:127.0.0.1",
         ] {
-            assert!(!interceptable(text), "{text}");
+            assert!(!address(text).is_interceptable(), "{text}");
         }
     }
 
     #[test]
-    fn only_mapped_addresses_are_ipv4() {
-        assert_eq!(to_v4(&mapped([203, 0, 113, 7])), Some([203, 0, 113, 7]));
-        assert_eq!(to_v4(&Ipv6Addr::LOCALHOST.octets()), None);
+    fn only_the_listeners_addresses_are_localhost() {
+        for (text, localhost) in [
+            ("127.0.0.1", true),
+            ("::ffff:127.0.0.1", true),
+            ("::1", true),
+            ("127.0.0.2", false),
+            ("::2", false),
+            ("1::1", false),
+        ] {
+            assert_eq!(address(text).is_localhost(), localhost, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_in_network_order() {
+        let bytes: [u8; 16] = core::array::from_fn(|index| index as u8);
+        let [high, low] = Address::from_octets(bytes).key();
+        assert_eq!([high.to_ne_bytes(), low.to_ne_bytes()].as_flattened(), bytes);
+        assert_eq!(address("203.0.113.7"), address("::ffff:203.0.113.7"));
     }
 }

@@ -10,7 +10,7 @@ mod walk;
 
 pub use scratch::{Key, Scratch, Slot};
 
-use crate::rule::Name;
+use crate::{address::Address, rule::Name};
 
 /// The longest message that is read, in bytes; the rest of a longer one is ignored.
 pub const MESSAGE: usize = 4096;
@@ -20,7 +20,7 @@ pub trait Sink {
     /// Whether the name is intercepted. The key is the name reversed, for a look-up of the longest prefix.
     fn wants(&mut self, key: &Key, name: &Name) -> bool;
     /// Takes an address of the name, and its time to live in seconds.
-    fn learn(&mut self, address: &[u8; 16], time_to_live: u32);
+    fn learn(&mut self, address: Address, time_to_live: u32);
 }
 
 /// What became of a message.

@@ -9,6 +9,17 @@ use crate::rule::{HEAD, KEY, Name, lower};
 const SPARE: usize = 80;
 const MASK: u32 = MESSAGE as u32 - 1;
 
+/// Masks for any number of leading bytes: a table, for no arithmetic on a length of 0 to 64 does without a branch.
+static ONES_THEN_ZEROS: [u8; 128] = {
+    let mut bytes = [0; 128];
+    let mut index = 0;
+    while index < 64 {
+        bytes[index] = 0xff;
+        index += 1;
+    }
+    bytes
+};
+
 /// A key of the trie, laid out as the kernel wants it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -117,35 +128,40 @@ impl Scratch {
     /// The byte at an offset, which wraps around so that any offset is inside.
     #[inline(always)]
     pub(super) fn byte(&self, at: u32) -> u32 {
-        u32::from(self.message[(at & MASK) as usize])
+        u32::from(self.message[inside(at)])
     }
 
     /// The eight bytes from `step * 8` behind an offset, as a little-endian word.
     #[inline(always)]
     pub(super) fn word(&self, at: u32, step: usize) -> u64 {
-        let start = (at & MASK) as usize + step * 8;
-        let mut word = [0; 8];
-        word.copy_from_slice(&self.message[start..start + 8]);
-        u64::from_le_bytes(word)
+        load(&self.message, inside(at) + step * 8)
     }
 
     /// The two bytes at an offset, as a number.
     #[inline(always)]
     pub(super) fn short(&self, at: u32) -> u32 {
-        let start = (at & MASK) as usize;
+        let start = inside(at);
         u32::from(u16::from_be_bytes([self.message[start], self.message[start + 1]]))
+    }
+
+    /// The word at `step * 8` of the `length` bytes at an offset, at most 64, followed by zeros.
+    #[inline(always)]
+    pub(super) fn label_word(&self, at: u32, length: u32, step: usize) -> u64 {
+        // The mask of that many bytes starts that far before the middle.
+        let start = 64 - (opaque(length.wrapping_sub(1)) & 63) as usize - 1 + step * 8;
+        self.word(at, step) & load(&ONES_THEN_ZEROS, start)
     }
 
     /// Copies the name of `length` bytes after the header, in lower case, to where rules and the trie look at it.
     #[inline(always)]
     pub(super) fn take_name(&mut self, from: u32, length: u32, labels: u32) {
-        let length = length & (KEY as u32 - 1);
+        let length = opaque(length) & (KEY as u32 - 1);
         let mut index = 0;
         while index < KEY as u32 {
             if index >= length {
                 break;
             }
-            self.key.bytes[index as usize] = self.message[((from + length - 1 - index) & MASK) as usize];
+            self.key.bytes[index as usize] = self.message[inside(from + length - 1 - index)];
             index += 1;
         }
         self.key.bytes[length as usize] = 0;
@@ -159,4 +175,48 @@ impl Scratch {
         self.name.labels = labels;
         self.name.length = length;
     }
+}
+
+/// An offset inside the message. The compiler must not drop the mask because of what it concluded from an earlier
+/// comparison: the verifier may not have concluded the same.
+#[inline(always)]
+fn inside(at: u32) -> usize {
+    (opaque(at) & MASK) as usize
+}
+
+/// Eight bytes as a little-endian word, in one instruction: by default the compiler takes eight, for it does not know
+/// that kernels with BPF have unaligned access. To tell it so would make it use that for the stack too, where the
+/// verifier forbids it.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn load<const N: usize>(bytes: &[u8; N], start: usize) -> u64 {
+    let word: u64;
+    // SAFETY: the callers keep the word inside the bytes, and the verifier proves it.
+    unsafe {
+        let place = bytes.as_ptr().add(start);
+        core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) place, options(pure, readonly, nostack));
+    }
+    u64::from_le(word)
+}
+
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+fn load<const N: usize>(bytes: &[u8; N], start: usize) -> u64 {
+    u64::from_le_bytes(*bytes[start..].first_chunk().expect("the callers keep the word inside"))
+}
+
+/// The same number, of which the compiler knows nothing.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn opaque(number: u32) -> u32 {
+    let mut number = u64::from(number);
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number as u32
+}
+
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+fn opaque(number: u32) -> u32 {
+    number
 }

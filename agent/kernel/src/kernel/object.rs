@@ -163,4 +163,5 @@ fn settings(options: &Options) -> Result<Settings, LoadError> {
     })
 }
 
-static OBJECT: &[u8] = &[];
+/// The programs, as the build script made them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs"));

@@ -1,0 +1,129 @@
+//! DNS answers over UDP, read as they are delivered: an address is known before the program that asked reads it.
+
+use core::ptr::read_volatile;
+
+use aya_ebpf::{
+    bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::cgroup_skb, maps::lpm_trie,
+    programs::SkBuffContext,
+};
+use tollgate_ebpf::{
+    Counter,
+    address::Address,
+    dns::{self, Key, MESSAGE, Outcome, Scratch, Sink},
+    flow::Known,
+    rule::{KEY, Name},
+};
+
+use crate::maps::{ADDRESSES, NAMES, SCRATCH, count, now};
+
+/// The packet is delivered.
+const PASS: i32 = 1;
+
+const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+const UDP: u8 = 17;
+const DOMAIN: u16 = 53;
+const UDP_HEADER: u32 = 8;
+
+/// A learned address counts for an hour at least, and a week at most.
+const SHORTEST_LIFE: u32 = 3_600;
+const LONGEST_LIFE: u32 = 7 * 24 * 3_600;
+
+/// Learns from what arrives; never holds it up.
+#[cgroup_skb(ingress)]
+pub(crate) fn dns_answer(context: SkBuffContext) -> i32 {
+    if let Some((offset, length)) = udp_payload(context.skb.skb) {
+        learn(context.skb.skb, offset, length);
+    }
+    PASS
+}
+
+/// Where the payload of a datagram from port 53 is.
+#[inline(always)]
+fn udp_payload(skb: *mut __sk_buff) -> Option<(u32, u32)> {
+    // SAFETY: the kernel's context is valid.
+    let protocol = unsafe { read_volatile(&raw const (*skb).protocol) };
+    let header = match protocol {
+        ETH_P_IP => {
+            let [version_and_length, .., protocol]: [u8; 10] = load(skb, 0)?;
+            if protocol != UDP {
+                return None;
+            }
+            u32::from(version_and_length & 0x0f) * 4
+        }
+        ETH_P_IPV6 => {
+            // Extension headers before UDP do not occur in what is delivered to resolvers.
+            let [next]: [u8; 1] = load(skb, 6)?;
+            if next != UDP {
+                return None;
+            }
+            40
+        }
+        _ => return None,
+    };
+    let [source, _destination, length, _checksum]: [u16; 4] = load(skb, header)?;
+    if source != DOMAIN.to_be() {
+        return None;
+    }
+    Some((header + UDP_HEADER, u32::from(u16::from_be(length)).checked_sub(UDP_HEADER)?))
+}
+
+/// Reads a message, and takes its addresses if its question is an intercepted name.
+#[inline(always)]
+fn learn(skb: *mut __sk_buff, offset: u32, length: u32) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: the map's value is valid, aligned and zeroed at first, and no other program uses it meanwhile: packets
+    // are delivered with bottom halves off.
+    let scratch: &mut Scratch = unsafe { &mut *scratch };
+    // SAFETY: the kernel's context is valid.
+    let rest = unsafe { read_volatile(&raw const (*skb).len) }.wrapping_sub(offset);
+    // A datagram that is longer than its packet is not delivered, but the verifier does not know.
+    if length > rest {
+        return;
+    }
+    let length = core::hint::black_box(if length > MESSAGE as u32 { MESSAGE as u32 } else { length });
+    if length == 0 || length > MESSAGE as u32 {
+        return;
+    }
+    // SAFETY: the message has room for the length.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), offset, scratch.message.as_mut_ptr().cast(), length) } != 0 {
+        return;
+    }
+    if let Outcome::Malformed = dns::read(scratch, length, &mut Maps) {
+        count(Counter::DnsMalformed);
+    }
+}
+
+/// Bytes of the packet.
+#[inline(always)]
+fn load<T: Default>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
+    let mut value = T::default();
+    // SAFETY: the value has the size that is told, and any bytes are a value of the arrays that are asked for.
+    let status = unsafe { bpf_skb_load_bytes(skb.cast(), offset, (&raw mut value).cast(), size_of::<T>() as u32) };
+    (status == 0).then_some(value)
+}
+
+/// The maps, as the reader sees them.
+struct Maps;
+
+impl Sink for Maps {
+    #[inline(always)]
+    fn wants(&mut self, key: &Key, name: &Name) -> bool {
+        // SAFETY: both are a number of bits and the bytes after it, packed or not.
+        let key = unsafe { &*(&raw const *key).cast::<lpm_trie::Key<[u8; KEY]>>() };
+        let wanted = NAMES.get(key).is_some_and(|rule| rule.accepts(name));
+        if wanted {
+            count(Counter::DnsMatched);
+        }
+        wanted
+    }
+
+    #[inline(always)]
+    fn learn(&mut self, address: Address, time_to_live: u32) {
+        let life = time_to_live.clamp(SHORTEST_LIFE, LONGEST_LIFE);
+        let known = Known { until_ns: now() + u64::from(life) * 1_000_000_000 };
+        if ADDRESSES.insert(address.key(), known, 0).is_ok() {
+            count(Counter::DnsLearned);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! From a socket to the connection that the agent will accept, and the end of both.
+
+use core::ptr::read_volatile;
+
+use aya_ebpf::{
+    bindings::BPF_SOCK_OPS_TCP_CONNECT_CB,
+    helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie},
+    macros::{cgroup_sock, sock_ops},
+    programs::{SockContext, SockOpsContext},
+};
+use tollgate_ebpf::{
+    Counter, FlowKey,
+    address::{Address, Key},
+};
+
+use crate::maps::{FLOWS, ORIGINS, count};
+
+const AF_INET6: u32 = 10;
+/// For the programs of others on this hook: nothing went wrong.
+const OK: u32 = 1;
+
+/// Ties the flow to the caller's address and port, which it has now. The SYN has not left yet, so the agent cannot
+/// accept the connection before this is there.
+#[sock_ops]
+pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
+    let ops = context.ops;
+    if context.op() != BPF_SOCK_OPS_TCP_CONNECT_CB {
+        return OK;
+    }
+    // SAFETY: the context is this program's.
+    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
+    let Some(flow) = ORIGINS.get_ptr(cookie) else { return OK };
+    // SAFETY: the kernel's context is valid; each field is read on its own, before anything is decided on it, or the
+    // compiler would choose between fields by arithmetic on the context, which the verifier forbids.
+    let (family, local4, remote4, local6, remote6, local_port, remote_port) = unsafe {
+        (
+            read_volatile(&raw const (*ops).family),
+            read_volatile(&raw const (*ops).local_ip4),
+            read_volatile(&raw const (*ops).remote_ip4),
+            address(&raw const (*ops).local_ip6),
+            address(&raw const (*ops).remote_ip6),
+            read_volatile(&raw const (*ops).local_port),
+            u32::from_be(read_volatile(&raw const (*ops).remote_port)),
+        )
+    };
+    let (local, remote) = match family {
+        AF_INET6 => (local6, remote6),
+        _ => (Address::v4(u32::from_be(local4)), Address::v4(u32::from_be(remote4))),
+    };
+    // SAFETY: pointers to map values stay valid while the program runs.
+    let flow = unsafe { &*flow };
+    // The socket may have been disconnected, and connect elsewhere now.
+    if !remote.is_localhost() || remote_port != u32::from(flow.listener) {
+        return OK;
+    }
+    let key = FlowKey {
+        // SAFETY: the context is this program's.
+        netns_cookie: unsafe { bpf_get_netns_cookie(ops.cast()) },
+        // SAFETY: both are sixteen bytes, and any bytes are an address.
+        address: unsafe { core::mem::transmute::<Key, [u8; 16]>(local.key()) },
+        port: local_port,
+        reserved: 0,
+    };
+    if FLOWS.insert(&key, flow, 0).is_err() {
+        count(Counter::FlowLost);
+    }
+    OK
+}
+
+/// Forgets a socket that is closed.
+#[cgroup_sock(sock_release)]
+pub(crate) fn release(context: SockContext) -> i32 {
+    // SAFETY: the context is this program's.
+    let cookie = unsafe { bpf_get_socket_cookie(context.sock.cast()) };
+    // Most sockets have no flow, and that is no error.
+    let _absent = ORIGINS.remove(cookie);
+    1
+}
+
+/// An IPv6 address in a context.
+///
+/// # Safety
+/// The pointer must be one into the program's context.
+#[inline(always)]
+unsafe fn address(field: *const [u32; 4]) -> Address {
+    let words = field.cast::<u32>();
+    // SAFETY: the field has four words; each is read on its own, as the verifier wants it.
+    Address::from_words(unsafe {
+        [read_volatile(words), read_volatile(words.add(1)), read_volatile(words.add(2)), read_volatile(words.add(3))]
+    })
+}

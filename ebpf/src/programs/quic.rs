@@ -1,0 +1,41 @@
+//! HTTP/3: refused at known addresses where that is asked for, so that clients fall back to TCP.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use tollgate_ebpf::{Counter, address::Address};
+
+use crate::{
+    connect::{ALLOW, REFUSE, address4, address6, port},
+    maps::{count, is_agent, is_known, settings},
+};
+
+/// Unconnected datagrams of IPv4 sockets.
+#[cgroup_sock_addr(sendmsg4)]
+pub(crate) fn sendmsg4(context: SockAddrContext) -> i32 {
+    let sock = context.sock_addr;
+    decide(address4(sock), port(sock))
+}
+
+/// Unconnected datagrams of IPv6 sockets.
+#[cgroup_sock_addr(sendmsg6)]
+pub(crate) fn sendmsg6(context: SockAddrContext) -> i32 {
+    let sock = context.sock_addr;
+    decide(address6(sock), port(sock))
+}
+
+#[inline(always)]
+fn decide(address: Address, port: u16) -> i32 {
+    // Asked in the order of cost: datagrams are many, and most are not for this port.
+    if port == HTTPS && settings().block_quic() != 0 && is_known(address) && is_refused(port) { REFUSE } else { ALLOW }
+}
+
+/// Whether UDP to this port of a known address is refused. Counts it.
+#[inline(always)]
+pub(crate) fn is_refused(port: u16) -> bool {
+    if port != HTTPS || settings().block_quic() == 0 || is_agent() {
+        return false;
+    }
+    count(Counter::QuicRefused);
+    true
+}
+
+const HTTPS: u16 = 443;
