@@ -50,7 +50,7 @@ impl From<tollgate_ebpf::Flow> for Flow {
 /// The map form of an address.
 pub(crate) fn to_octets(address: IpAddr) -> [u8; 16] {
     match address {
-        IpAddr::V4(v4) => tollgate_ebpf::address::mapped(v4.octets()),
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     }
 }

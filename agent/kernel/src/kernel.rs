@@ -7,7 +7,7 @@ use std::{fs::File, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use parking_lot::Mutex;
-use tollgate_ebpf::{Counter, address, flow::Known, name::Pattern};
+use tollgate_ebpf::{Counter, address::Address, flow::Known, name::Pattern};
 
 pub use self::error::{AttachError, LoadError, MapError};
 use self::object::{Links, Programs, Shared};
@@ -147,7 +147,7 @@ impl Kernel {
     /// (loopback, link-local, multicast) are left out.
     pub fn learn(&self, address: IpAddr, time_to_live: Duration) -> Result<(), MapError> {
         let octets = to_octets(address);
-        if !address::is_interceptable(&octets) {
+        if !Address::from_octets(octets).is_interceptable() {
             return Ok(());
         }
         let life = time_to_live.clamp(SHORTEST_LIFE, LONGEST_LIFE);
