@@ -22,5 +22,4 @@ mod upstream;
 pub use authority::{Authority, AuthorityError, MintError};
 pub use refusal::{Refusal, client_refusal, closed_after_certificate};
 pub use roots::{Roots, RootsError};
-pub use trust::remedy;
 pub use upstream::{UpstreamTlsError, client_config};
