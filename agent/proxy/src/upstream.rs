@@ -4,6 +4,7 @@
 mod connect;
 mod dial;
 mod error;
+mod peer;
 mod pool;
 mod send;
 mod wire;

@@ -17,7 +17,8 @@ use tokio_rustls::rustls::{self, AlertDescription};
 use tollgate_tls::UpstreamTlsError;
 
 use super::error::ConnectError;
-use super::wire::{Driver, Watched, Wire};
+use super::peer::Peer;
+use super::wire::{Watched, Wire};
 use super::{Inner, Offer, Target};
 use crate::http::request::RequestBody;
 use crate::http::{MAX_BUFFER, MAX_HEADER_LIST, MAX_HEADERS};
@@ -36,7 +37,7 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 /// A connection that was just made.
 pub(super) enum Connected {
     Http1(http1::SendRequest<RequestBody>, Arc<Wire>),
-    Http2(http2::SendRequest<RequestBody>, Arc<Wire>),
+    Http2(http2::SendRequest<RequestBody>, Arc<Wire>, Arc<Peer>),
 }
 
 impl Inner {
@@ -59,8 +60,7 @@ impl Inner {
         let http = |_error| Refused::Error(ConnectError::Http { host: Arc::clone(&target.host) });
         if http2 {
             let (sender, connection) = self.http2().handshake(io).await.map_err(http)?;
-            tokio::spawn(Driver::new(connection, Arc::clone(&wire)));
-            Ok(Connected::Http2(sender, wire))
+            Ok(Connected::Http2(sender, wire, Peer::drive(connection)))
         } else {
             let mut builder = http1::Builder::new();
             builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);

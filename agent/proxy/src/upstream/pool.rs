@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Limits;
 use super::connect::Connected;
 use super::error::ConnectError;
+use super::peer::Peer;
 use super::wire::Wire;
 use crate::http::headers::Protocol;
 use crate::http::request::RequestBody;
@@ -67,6 +68,7 @@ struct Idle {
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
     wire: Arc<Wire>,
+    peer: Arc<Peer>,
     load: Arc<Load>,
     /// When a sweep first found it unused.
     unused: Option<Instant>,
@@ -146,7 +148,12 @@ impl Pool {
 
     fn lease_shared(self: &Arc<Self>, shared: &Shared, key: &Key) -> Lease {
         let reused = shared.load.served.fetch_add(1, Relaxed) > 0;
-        let mut lease = self.lease(Sender::Http2(shared.sender.clone()), Arc::clone(&shared.wire), key, reused);
+        let mut lease = self.lease(
+            Sender::Http2(shared.sender.clone(), Arc::clone(&shared.peer)),
+            Arc::clone(&shared.wire),
+            key,
+            reused,
+        );
         lease.stream = Some(Stream::new(&shared.load));
         lease
     }
@@ -179,8 +186,8 @@ impl Pool {
                 self.state.lock().hosts.entry(key.clone()).or_default().agreed = Some(Protocol::Http1);
                 self.lease(Sender::Http1(sender), wire, key, false)
             }
-            Connected::Http2(sender, wire) => {
-                let shared = Shared { sender, wire, load: Arc::default(), unused: None };
+            Connected::Http2(sender, wire, peer) => {
+                let shared = Shared { sender, wire, peer, load: Arc::default(), unused: None };
                 let lease = self.lease_shared(&shared, key);
                 self.share(key, shared);
                 lease
@@ -192,8 +199,8 @@ impl Pool {
     pub(super) fn insert(self: &Arc<Self>, key: &Key, connected: Connected) {
         match connected {
             http1 @ Connected::Http1(..) => self.adopt(key, http1).give_back(),
-            Connected::Http2(sender, wire) => {
-                self.share(key, Shared { sender, wire, load: Arc::default(), unused: None });
+            Connected::Http2(sender, wire, peer) => {
+                self.share(key, Shared { sender, wire, peer, load: Arc::default(), unused: None });
             }
         }
     }
@@ -268,7 +275,7 @@ impl Shared {
 
     /// How many streams the server allows.
     fn capacity(&self) -> usize {
-        self.wire.streams()
+        self.peer.streams()
     }
 
     fn expire(&mut self, now: Instant, limit: Duration) -> bool {
@@ -300,7 +307,7 @@ impl Drop for Stream {
 
 pub(super) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>, Arc<Peer>),
 }
 
 /// A connection, or a stream of one, for one request. Dropped, it closes the HTTP/1.1 connection.
@@ -321,7 +328,7 @@ impl Lease {
     pub(crate) fn protocol(&self) -> Protocol {
         match self.sender {
             Sender::Http1(_) => Protocol::Http1,
-            Sender::Http2(_) => Protocol::Http2,
+            Sender::Http2(..) => Protocol::Http2,
         }
     }
 

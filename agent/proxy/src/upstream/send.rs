@@ -198,24 +198,26 @@ impl Lease {
     async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, TrySendError> {
         match &mut self.sender {
             Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender, _) => sender.try_send_request(request).await,
         }
     }
 
     /// Whether the server lets HTTP/2 streams switch protocols. Its first frame says so, which may not be here yet.
     async fn has_extended_connect(&self) -> bool {
-        let Sender::Http2(sender) = &self.sender else { return false };
+        let Sender::Http2(sender, peer) = &self.sender else { return false };
         let deadline = Instant::now() + SETTINGS;
         loop {
-            let settings_came = self.wire.received() > 0;
-            self.wire.refresh();
-            // hyper's tasks read what has been received, and then what it says is published.
-            sleep(Duration::from_millis(5)).await;
-            if self.wire.has_extended_connect() {
+            if peer.has_extended_connect() {
                 return true;
             }
-            if settings_came || sender.is_closed() || Instant::now() > deadline {
+            let settings_came = self.wire.received() > 0;
+            // hyper's task reads what has been received in the meantime.
+            sleep(Duration::from_millis(5)).await;
+            if sender.is_closed() || Instant::now() > deadline {
                 return false;
+            }
+            if settings_came {
+                return peer.has_extended_connect();
             }
         }
     }

@@ -3,13 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Counts of one connection.
@@ -18,15 +14,6 @@ pub(crate) struct Wire {
     received: AtomicU64,
     sent: AtomicU64,
     ended: AtomicBool,
-    settings: Settings,
-}
-
-/// What an HTTP/2 server allows, as far as it has said.
-#[derive(Debug, Default)]
-struct Settings {
-    streams: AtomicUsize,
-    extended_connect: AtomicBool,
-    driver: Mutex<Option<Waker>>,
 }
 
 impl Wire {
@@ -43,67 +30,6 @@ impl Wire {
     /// Whether the server has closed its side, or the connection broke.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Relaxed)
-    }
-
-    /// How many streams the server allows; as of the last request, or of `refresh`.
-    pub(crate) fn streams(&self) -> usize {
-        self.settings.streams.load(Relaxed)
-    }
-
-    /// Whether the server lets streams switch protocols (RFC 8441 § 3); as of the last request, or of `refresh`.
-    pub(crate) fn has_extended_connect(&self) -> bool {
-        self.settings.extended_connect.load(Relaxed)
-    }
-
-    /// Has the settings read anew, soon.
-    pub(crate) fn refresh(&self) {
-        if let Some(waker) = &*self.settings.driver.lock() {
-            waker.wake_by_ref();
-        }
-    }
-}
-
-/// Drives an HTTP/2 connection. hyper tells what the server allows to the owner of the connection only.
-pub(super) struct Driver<B, T>
-where
-    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    connection: http2::Connection<TokioIo<T>, B, TokioExecutor>,
-    wire: Arc<Wire>,
-}
-
-impl<B, T> Driver<B, T>
-where
-    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    pub(super) fn new(connection: http2::Connection<TokioIo<T>, B, TokioExecutor>, wire: Arc<Wire>) -> Self {
-        let driver = Self { connection, wire };
-        driver.publish();
-        driver
-    }
-
-    fn publish(&self) {
-        let settings = &self.wire.settings;
-        settings.streams.store(self.connection.current_max_send_streams(), Relaxed);
-        settings.extended_connect.store(self.connection.is_extended_connect_protocol_enabled(), Relaxed);
-    }
-}
-
-impl<B, T> Future for Driver<B, T>
-where
-    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        *self.wire.settings.driver.lock() = Some(cx.waker().clone());
-        let polled = Pin::new(&mut self.connection).poll(cx);
-        self.publish();
-        // Its requests are told of an error themselves.
-        polled.map(drop)
     }
 }
 

@@ -96,7 +96,11 @@ async fn each_event_of_a_stream_arrives_before_the_next_is_sent() {
         let acknowledged = Arc::clone(&acknowledged);
         async move {
             read_head(&mut stream).await;
-            say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            say(
+                &mut stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+            )
+            .await;
             for index in 0..200 {
                 let event = format!("data: {{\"n\":{index:03}}}\n\n");
                 say(&mut stream, format!("{:x}\r\n{event}\r\n", event.len())).await;
@@ -233,7 +237,11 @@ async fn continue_comes_from_the_provider_and_the_body_waits_for_it() {
             assert!(head.contains("Expect: 100-continue\r\n"));
             asked.send(()).expect("the test waits");
             if head.contains("/refused") {
-                return say(&mut stream, "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+                return say(
+                    &mut stream,
+                    "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                )
+                .await;
             }
             if head.contains("/wanted") {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -245,8 +253,9 @@ async fn continue_comes_from_the_provider_and_the_body_waits_for_it() {
     });
     for path in ["wanted", "refused", "silent"] {
         let (mut client, _) = rig.client(false).await;
-        let head =
-            format!("POST /{path} HTTP/1.1\r\nHost: api.openai.com\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+        let head = format!(
+            "POST /{path} HTTP/1.1\r\nHost: api.openai.com\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        );
         say(&mut client, head).await;
         patiently(saw.recv()).await.expect("the head arrives before the body is asked for");
         if path == "refused" {
@@ -281,7 +290,9 @@ async fn an_early_response_reaches_a_client_that_is_still_sending() {
         while tokio::io::AsyncWriteExt::write_all(&mut writer, &chunk).await.is_ok() {}
     };
     let reading = expect(&mut reader, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!");
-    patiently(async { tokio::select! { () = reading => {}, () = async { writing.await; std::future::pending().await } => {} } })
-        .await;
+    patiently(async {
+        tokio::select! { () = reading => {}, () = async { writing.await; std::future::pending().await } => {} }
+    })
+    .await;
     assert_eq!(rig.recorder.record().await.status, Some(StatusCode::PAYLOAD_TOO_LARGE));
 }
