@@ -232,6 +232,17 @@ mod tests {
         assert_eq!(Faults::of_model("gpt-4o-mini").unwrap(), ("gpt-4o-mini", Faults::default()));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_parses_or_is_refused(text in "\\PC{0,40}", words in "[a-z0-9=,+-]{0,40}") {
+            for text in [text, words] {
+                if let Ok(faults) = text.parse::<Faults>() {
+                    proptest::prop_assert_eq!(faults.clone().or(Faults::default()), faults);
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_word_of_the_help_parses_and_others_are_refused() {
         for line in Faults::HELP.lines() {

@@ -202,6 +202,20 @@ pub(crate) const EMPTY: [Null; 0] = [];
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_survives_writing_and_pretty_printing(key in ".{0,20}", value in ".{0,40}") {
+            let mut object = Object::new();
+            object.field(&key, &value).field("list", &[Raw(serde_json::to_string(&value).unwrap())]);
+            let raw = object.end();
+            let parsed: serde_json::Value = serde_json::from_str(&raw.0).unwrap();
+            proptest::prop_assert_eq!(&parsed, &serde_json::from_str::<serde_json::Value>(&raw.pretty()).unwrap());
+            if key != "list" {
+                proptest::prop_assert_eq!(parsed[&key].as_str(), Some(&value[..]));
+            }
+        }
+    }
+
     #[test]
     fn fields_keep_their_order_and_pretty_printing_keeps_the_value() {
         let raw = obj! { "z" => 1_u64, "a" => [Null], "e" => EMPTY, "s" => "q\"\\{[,:é", "o" => obj! {}, "n" => obj! { "b" => true } };

@@ -162,6 +162,24 @@ mod tests {
         assert_eq!(names, [(b'b', b'1'), (b'a', b'2'), (b'B', b'3')]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_heads(
+            data in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            prefix in 0..3_usize,
+            size in 1..40_usize,
+        ) {
+            let prefixes = ["", "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", "GET / HTTP/1.1\r\ncontent-length: 9\r\n\r\n"];
+            let wire = [prefixes[prefix].as_bytes(), &data].concat();
+            let heads = |size: usize| {
+                let mut parser = Heads::default();
+                wire.chunks(size).for_each(|piece| parser.feed(piece));
+                std::iter::from_fn(|| parser.take()).collect::<Vec<_>>()
+            };
+            proptest::prop_assert_eq!(heads(size), heads(wire.len().max(1)));
+        }
+    }
+
     #[test]
     fn nonsense_switches_the_capture_off_and_never_panics() {
         let mut parser = Heads::default();

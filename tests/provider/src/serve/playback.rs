@@ -98,8 +98,10 @@ impl Playback {
                 Poll::Ready(Some(Err(h2::Error::from(h2::Reason::INTERNAL_ERROR).into())))
             }
             CutHow::Reset | CutHow::ResetConnection => {
+                // Nothing more is to be said, not even RST_STREAM: the connection's task drops all of this.
                 self.conn.kill(true);
-                Poll::Ready(Some(Err(Broken::OnPurpose)))
+                self.wait = Some(Box::pin(std::future::pending()));
+                Poll::Pending
             }
         }
     }

@@ -90,6 +90,17 @@ impl Client {
         matches!(self.sender, Sender::Http2(_))
     }
 
+    /// Waits until the connection takes no more requests.
+    pub(crate) async fn closed(&self) {
+        let closed = || match &self.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender) => sender.is_closed(),
+        };
+        while !closed() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     /// Sends a request with this host and every provider's kind of key.
     pub(crate) async fn send(&mut self, mut request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         for name in ["authorization", "x-api-key", "x-goog-api-key"] {

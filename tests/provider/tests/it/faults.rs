@@ -209,14 +209,12 @@ async fn goaway_and_connection_close_retire_a_connection_after_the_exchange() {
         assert_eq!(client.post(CHAT, chat("gpt-4o-mini", false)).await.status(), 200);
         let last = client.faulty(CHAT, "goaway", chat("gpt-4o-mini", true)).await;
         assert!(text(last).await.ends_with("[DONE]\n\n"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(client.send(crate::client::post(CHAT, "", chat("gpt-4o-mini", false))).await.is_err());
+        client.closed().await;
         let mut client = if client.is_http2() { fixture.http2(OPENAI).await } else { fixture.http1(OPENAI).await };
         for _ in 0..3 {
             assert!(!bytes(client.post(CHAT, chat("gpt-4o-mini", false)).await).await.is_empty());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(client.send(crate::client::post(CHAT, "", chat("gpt-4o-mini", false))).await.is_err());
+        client.closed().await;
     }
 }
 
