@@ -127,6 +127,21 @@ impl Agent {
         }
     }
 
+    /// The metrics page, once `settled` holds for it; a call is counted a moment after its client has the answer.
+    pub fn metrics_when(&self, timeout: Duration, settled: impl Fn(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let page = self.metrics()?;
+            if settled(&page) {
+                return Ok(page);
+            }
+            if Instant::now() > deadline {
+                bail!("/metrics did not come to show what the test waits for:\n{page}\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Where its CA is, unless the test chose `ca.directory`.
     pub fn ca_directory(&self) -> &Path {
         &self.directory
