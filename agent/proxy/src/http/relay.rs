@@ -1,14 +1,20 @@
 //! After a switch of protocols (WebSocket, for one) the bytes go through as they are.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 
 use crate::exchange::Open;
 use crate::upstream::{Lease, Watched, Wire};
+
+/// How long what was relayed last may take to leave.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// Relays until both sides have closed, and then ends the exchange. The lease is held as long.
 pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, _lease: Lease) {
@@ -18,13 +24,20 @@ pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, 
         (_, Err(_)) => return open.end(Outcome::UpstreamFailed(UpstreamFailure::Reset)),
     };
     let wire = Arc::new(Wire::default());
+    let mut client = TokioIo::new(client);
     let mut server = Watched::new(TokioIo::new(server), Arc::clone(&wire));
-    let result = copy_bidirectional(&mut TokioIo::new(client), &mut server).await;
+    let result = copy_bidirectional(&mut client, &mut server).await;
+    if result.is_err() {
+        // The side that broke is not waited for, and the other is dropped without an orderly close, as it happened here.
+        drop(tokio::join!(timeout(FLUSH, client.flush()), timeout(FLUSH, server.flush())));
+    }
     if let Some(exchange) = open.exchange() {
         exchange.relayed(wire.sent(), wire.received());
     }
     open.end(match result {
         Ok(_) => Outcome::Completed,
+        // Closed without TLS's own goodbye, as many do after a WebSocket's.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Outcome::Completed,
         Err(_) if wire.has_ended() => Outcome::UpstreamFailed(UpstreamFailure::Reset),
         Err(_) => Outcome::ClientGone,
     });

@@ -1,5 +1,8 @@
 //! HTTP through the proxy: what clients send and providers answer, against what arrives at the other end.
 
+mod drain;
 mod http1;
 mod http2;
 mod support;
+mod upgrade;
+mod upstream;

@@ -1,0 +1,242 @@
+//! Connections to providers: which are made, kept, repeated, and refused.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tollgate_ledger::{Outcome, UpstreamFailure};
+use tollgate_proxy::observe::UpstreamEvent;
+use tollgate_proxy::upstream::Limits;
+
+use crate::support::{HOST, Rig, Site, expect, https, patiently, read_head, read_to_end, say, text};
+
+const POST: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 2\r\n\r\n{}";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Sends [`POST`], closes, and gives what came back: the status line, the head, and the body.
+async fn post(rig: &Rig) -> (String, String, serde_json::Value) {
+    let (mut client, _) = rig.client(false).await;
+    say(&mut client, POST.replace("Host", "Connection: close\r\nHost")).await;
+    let answer = String::from_utf8(read_to_end(&mut client).await).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let (status, head) = head.split_once("\r\n").expect("a status line");
+    let body = serde_json::from_str(body).unwrap_or_default();
+    (status.to_owned(), head.to_owned(), body)
+}
+
+#[tokio::test]
+async fn a_connection_that_the_provider_closed_while_unused_is_not_noticed_by_the_client() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        expect(&mut stream, POST).await;
+        say(&mut stream, OK).await;
+        // The next request crosses with the close: it is read, and nothing is said.
+        let mut byte = [0];
+        drop(tokio::io::AsyncReadExt::read(&mut stream, &mut byte).await);
+    });
+    let (mut client, _) = rig.client(false).await;
+    for _ in 0..4 {
+        say(&mut client, POST).await;
+        expect(&mut client, OK).await;
+    }
+    assert!(rig.recorder.records(4).await.iter().all(|record| record.outcome == Outcome::Completed));
+    assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: false }), 4);
+    assert_eq!(rig.recorder.events(UpstreamEvent::Resent), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_acted_on_is_not_sent_twice() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    site.serve(&["http/1.1"], move |index, mut stream| {
+        let arrived = arrived.clone();
+        async move {
+            read_head(&mut stream).await;
+            arrived.send(()).expect("the test waits");
+            if index == 1 {
+                // It began to answer.
+                say(&mut stream, "HTTP/1.1 2").await;
+            }
+        }
+    });
+    for index in 0..2 {
+        let (status, _, body) = post(&rig).await;
+        assert_eq!(status, "HTTP/1.1 502 Bad Gateway");
+        let message = body["error"]["message"].as_str().expect("OpenAI's shape");
+        assert!(message.contains(HOST) && message.contains("without an answer"), "{message}");
+        let record = rig.recorder.records(index + 1).await.remove(index);
+        assert_eq!(record.outcome, Outcome::UpstreamFailed(UpstreamFailure::Reset));
+        assert_eq!(record.status, Some(StatusCode::BAD_GATEWAY));
+    }
+    assert_eq!(arrivals.len(), 2, "each came once");
+    arrivals.close();
+    assert_eq!(rig.recorder.events(UpstreamEvent::Resent), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_refused_in_the_callers_dialect() {
+    let site = Site::of("other.example").await;
+    let rig = Rig::new(&site);
+    site.serve(&["h2", "http/1.1"], |_, _| async { panic!("the handshake must fail") });
+    let (status, head, body) = post(&rig).await;
+    assert_eq!(status, "HTTP/1.1 502 Bad Gateway");
+    assert!(head.contains("application/json") && !head.to_lowercase().contains("retry-after"), "{head}");
+    let message = body["error"]["message"].as_str().expect("OpenAI's shape");
+    assert!(message.contains("certificate is for another host") && message.contains(HOST), "{message}");
+    assert_eq!(rig.recorder.record().await.outcome, Outcome::UpstreamFailed(UpstreamFailure::Certificate));
+
+    let mut client = rig.http2().await;
+    let request = http::Request::post(https("/v1/messages")).body(crate::support::full("{}")).expect("a request");
+    let response = patiently(client.send_request(request)).await.expect("answered");
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let body: serde_json::Value = serde_json::from_str(&text(response.into_body()).await).expect("JSON");
+    assert_eq!(body["type"], "error", "Anthropic's shape for Anthropic's path: {body}");
+}
+
+#[tokio::test]
+async fn an_authority_that_nobody_trusts_is_refused() {
+    let (site, stranger) = (Site::new().await, Site::new().await);
+    let rig = Rig::with(&stranger, site.address(), Limits::default(), Vec::new());
+    site.serve(&["h2", "http/1.1"], |_, _| async { panic!("the handshake must fail") });
+    let (status, _, body) = post(&rig).await;
+    assert_eq!(status, "HTTP/1.1 502 Bad Gateway");
+    let message = body["error"]["message"].as_str().expect("OpenAI's shape");
+    assert!(message.contains("authority"), "{message}");
+}
+
+#[tokio::test]
+async fn a_dead_destination_is_replaced_by_what_the_name_resolves_to() {
+    let site = Site::new().await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("loopback binds").local_addr().expect("bound");
+    let rig = Rig::with(&site, dead, Limits::default(), vec![dead, site.address()]);
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        expect(&mut stream, POST).await;
+        say(&mut stream, OK).await;
+    });
+    let (mut client, _) = rig.client(false).await;
+    say(&mut client, POST).await;
+    expect(&mut client, OK).await;
+}
+
+#[tokio::test]
+async fn an_unreachable_provider_is_named_and_a_retry_suggested() {
+    let site = Site::new().await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("loopback binds").local_addr().expect("bound");
+    let rig = Rig::with(&site, dead, Limits::default(), Vec::new());
+    let (status, head, body) = post(&rig).await;
+    assert_eq!(status, "HTTP/1.1 502 Bad Gateway");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    let message = body["error"]["message"].as_str().expect("OpenAI's shape");
+    assert!(message.contains(HOST) && message.contains(&dead.to_string()) && message.contains("refused"), "{message}");
+    assert_eq!(rig.recorder.record().await.outcome, Outcome::UpstreamFailed(UpstreamFailure::Connect));
+    assert_eq!(rig.recorder.events(UpstreamEvent::ConnectFailed), 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_says_nothing_in_the_handshake_is_a_timeout() {
+    let site = Site::new().await;
+    let limits = Limits { handshake_timeout: Duration::from_millis(50), ..Limits::default() };
+    let rig = Rig::with(&site, site.address(), limits, Vec::new());
+    // The kernel accepts; nobody reads.
+    let (status, _, body) = post(&rig).await;
+    assert_eq!(status, "HTTP/1.1 504 Gateway Timeout");
+    assert!(body["error"]["message"].as_str().expect("a message").contains("timed out"), "{body}");
+    assert_eq!(rig.recorder.record().await.outcome, Outcome::UpstreamFailed(UpstreamFailure::Timeout));
+    drop(site);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_said_to_be_so() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        read_head(&mut stream).await;
+        say(&mut stream, "220 mail.example ESMTP\r\n\r\n").await;
+    });
+    let (status, _, body) = post(&rig).await;
+    assert_eq!(status, "HTTP/1.1 502 Bad Gateway");
+    assert!(body["error"]["message"].as_str().expect("a message").contains("not HTTP"), "{body}");
+    assert_eq!(rig.recorder.record().await.outcome, Outcome::UpstreamFailed(UpstreamFailure::Protocol));
+}
+
+#[tokio::test]
+async fn clients_of_either_protocol_wait_for_one_connection_and_share_its_failure() {
+    let site = Site::new().await;
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("loopback binds").local_addr().expect("bound");
+    let rig = Rig::with(&site, dead, Limits::default(), Vec::new());
+    let mut client = rig.http2().await;
+    let requests: Vec<_> = (0..20)
+        .map(|_| client.send_request(http::Request::get(https("/")).body(crate::support::full("")).expect("ok")))
+        .collect();
+    for request in requests {
+        assert_eq!(patiently(request).await.expect("answered").status(), StatusCode::BAD_GATEWAY);
+    }
+    rig.recorder.records(20).await;
+    assert!(rig.recorder.events(UpstreamEvent::ConnectFailed) < 20, "they did not queue up behind each other");
+}
+
+#[tokio::test]
+async fn unused_connections_are_closed_when_their_time_is_up_or_the_provider_says_it_soon_is() {
+    for (limits, keep_alive) in [
+        (Limits { idle_timeout: Duration::from_millis(100), ..Limits::default() }, ""),
+        (Limits::default(), "Keep-Alive: timeout=1\r\n"),
+    ] {
+        let site = Site::new().await;
+        let rig = Rig::with(&site, site.address(), limits, Vec::new());
+        let (closed, mut closes) = mpsc::unbounded_channel();
+        site.serve(&["http/1.1"], move |_, mut stream| {
+            let closed = closed.clone();
+            async move {
+                for _ in 0..2 {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"{}") {
+                        match tokio::io::AsyncReadExt::read_u8(&mut stream).await {
+                            Ok(byte) => head.push(byte),
+                            Err(_) => return closed.send(()).expect("the test waits"),
+                        }
+                    }
+                    say(&mut stream, OK.replace("Content", &format!("{keep_alive}Content"))).await;
+                }
+            }
+        });
+        let (mut client, _) = rig.client(false).await;
+        for _ in 0..2 {
+            say(&mut client, POST).await;
+            expect(&mut client, OK).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: false }), 2);
+        if keep_alive.is_empty() {
+            patiently(closes.recv()).await.expect("closed");
+        }
+        drop(client);
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_does_not_risk_a_connection_that_has_been_unused() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        loop {
+            let head = read_head(&mut stream).await;
+            let length: usize =
+                head.split_once("Content-Length: ").expect("a length").1.trim().parse().expect("digits");
+            let mut body = vec![0; length];
+            drop(patiently(tokio::io::AsyncReadExt::read_exact(&mut stream, &mut body)).await);
+            say(&mut stream, OK).await;
+        }
+    });
+    let (mut client, _) = rig.client(false).await;
+    let large =
+        format!("POST / HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 1000000\r\n\r\n{}", "x".repeat(1_000_000));
+    for (wait, connections) in [(0, 1), (0, 1), (2_100, 2)] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        say(&mut client, &large).await;
+        expect(&mut client, OK).await;
+        assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: false }), connections);
+    }
+}
