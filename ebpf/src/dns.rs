@@ -49,5 +49,10 @@ pub fn read(scratch: &mut Scratch, length: u32, sink: &mut impl Sink) -> Outcome
     walk::answers(scratch, sink)
 }
 
-#[cfg(test)]
-mod tests;
+/// Copies a message into the scratch memory and reads it, as the kernel program does.
+#[cfg(not(target_arch = "bpf"))]
+pub fn read_message(scratch: &mut Scratch, message: &[u8], sink: &mut impl Sink) -> Outcome {
+    let length = message.len().min(MESSAGE);
+    scratch.message[..length].copy_from_slice(&message[..length]);
+    read(scratch, length as u32, sink)
+}

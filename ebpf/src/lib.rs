@@ -3,6 +3,7 @@
 //! Everything here but [`name`] runs in the kernel and on the host alike, so that it is tested, compared and fuzzed
 //! outside the kernel. The programs themselves are `main.rs`, built for the BPF target only.
 #![no_std]
+#![expect(clippy::inline_always, reason = "the kernel's verifier follows calls at a price, and older ones not at all")]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]

@@ -8,7 +8,7 @@ mod compile;
 use alloc::string::{String, ToString as _};
 use core::{fmt, str::FromStr};
 
-pub use compile::{Compiled, TooManyAlike, compile};
+pub use compile::{Compiled, TooManyAlike, accepts, compile};
 
 /// A host name, or a set of host names written with one `*`.
 ///

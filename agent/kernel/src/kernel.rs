@@ -123,7 +123,6 @@ impl Kernel {
         if let Err(error) = written {
             tracing::warn!(%error, "the heartbeat could not be written; connections will soon go direct");
         }
-        self.programs.lock().log();
     }
 
     /// The flow of an accepted connection, by its peer's address. It is there before the connection is, and can be

@@ -6,8 +6,9 @@ use crate::{address::Address, rule::lower};
 const HEADER: u32 = 12;
 /// The most labels that fit into a name of 255 bytes.
 const LABELS: u32 = 127;
-/// How many labels, pointers and records are followed: enough for what fits into an unfragmented packet.
-const STEPS: u32 = 256;
+/// How many labels and pointers are followed: enough for what fits into an unfragmented packet. A record whose owner
+/// is one pointer to the wanted name takes one step.
+const STEPS: u32 = 192;
 
 const CLASS_IN: u32 = 1;
 const TYPE_A: u32 = 1;

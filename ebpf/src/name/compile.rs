@@ -4,7 +4,10 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::fmt;
 
 use super::Pattern;
-use crate::rule::{ALTERNATIVES, Alternative, HEAD, Rule};
+use crate::{
+    dns::Key,
+    rule::{ALTERNATIVES, Alternative, HEAD, Name, Rule},
+};
 
 /// One entry of the trie.
 #[derive(Clone, Debug)]
@@ -29,6 +32,13 @@ impl fmt::Display for TooManyAlike {
 }
 
 impl core::error::Error for TooManyAlike {}
+
+/// What the kernel does with the entries: the longest that is a prefix of the key decides.
+pub fn accepts(entries: &[Compiled], key: &Key, name: &Name) -> bool {
+    let reversed = &key.bytes[..key.bits as usize / 8];
+    let found = entries.iter().filter(|entry| reversed.starts_with(&entry.prefix));
+    found.max_by_key(|entry| entry.prefix.len()).is_some_and(|entry| entry.rule.accepts(name))
+}
 
 /// The entries that stand for the patterns. The trie finds only the longest, so each entry also carries the
 /// patterns of the shorter ones that it hides.

@@ -1,6 +1,6 @@
 //! The object that the build script made from the sources, and how it gets into the kernel.
 
-use std::{fs, fs::File, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, fs::File, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -136,15 +136,12 @@ impl Programs {
         let count = |name| self.ebpf.program(name)?.info().ok()?.verified_instruction_count();
         PROGRAMS.iter().filter_map(|&name| Some((name, count(name)?))).collect()
     }
-
-    /// Passes on what the programs logged.
-    pub(super) fn log(&mut self) {}
 }
 
 /// The time that programs see, which is that of `CLOCK_MONOTONIC`.
 pub(super) fn now_ns() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("Linux always has this clock");
-    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+    Duration::from(now).as_nanos() as u64
 }
 
 fn settings(options: &Options) -> Result<Settings, LoadError> {
