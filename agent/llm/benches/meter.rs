@@ -1,0 +1,106 @@
+//! What metering costs: nanoseconds an event and megabytes a second, the median of several rounds.
+//! Run it with `cargo bench -p tollgate-llm`; it prints, it does not judge.
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{Method, StatusCode};
+use tollgate_llm::{Api, Catalogue, RequestMeter, ResponseMeter, Usage, identify, load_prices, price};
+
+const CHAT: &str = r#"data: {"id":"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG","object":"chat.completion.chunk","created":1741570283,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_06737a9306","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"kX2n"}
+
+"#;
+const ANTHROPIC: &str = r#"event: content_block_delta
+data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello, this is some text."}}
+
+"#;
+const GEMINI: &str = "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \" some words of an answer\"}],\"role\": \"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 10,\"candidatesTokenCount\": 12,\"totalTokenCount\": 112,\"promptTokensDetails\": [{\"modality\": \"TEXT\",\"tokenCount\": 10}],\"thoughtsTokenCount\": 90},\"modelVersion\": \"gemini-2.5-flash\",\"responseId\": \"mLtPaNfmMOqP\"}\r\n\r\n";
+
+fn main() {
+    for (name, api, event) in [
+        ("chat, event without usage", Api::ChatCompletions, CHAT),
+        ("messages, event without usage", Api::Messages, ANTHROPIC),
+        ("gemini, event with usage", Api::GenerateContent, GEMINI),
+    ] {
+        events(name, api, event, event.len());
+        events(&format!("{name}, cut in two"), api, event, event.len() / 2 + 1);
+    }
+    request();
+    embeddings();
+    prices();
+}
+
+/// The median time of `work`.
+fn time(mut work: impl FnMut()) -> Duration {
+    let mut rounds: Vec<_> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    rounds.sort_unstable();
+    rounds[rounds.len() / 2]
+}
+
+fn show(name: &str, unit: &str, times: usize, bytes: usize, took: Duration) {
+    let nanoseconds = took.as_nanos() as f64 / times as f64;
+    let rate = bytes as f64 / 1e6 / took.as_secs_f64();
+    println!("{name:44} {nanoseconds:10.0} ns/{unit:8} {rate:8.0} MB/s");
+}
+
+fn events(name: &str, api: Api, event: &str, piece: usize) {
+    const EVENTS: usize = 10_000;
+    let took = time(|| {
+        let mut meter = ResponseMeter::new(api, StatusCode::OK, Some("text/event-stream"), None);
+        for _ in 0..EVENTS {
+            event.as_bytes().chunks(piece).for_each(|piece| meter.push(black_box(piece)));
+        }
+        black_box(meter.finish());
+    });
+    show(name, "event", EVENTS, EVENTS * event.len(), took);
+}
+
+fn request() {
+    let message = r#"{"role":"user","content":"Some text of a usual length,\nwith \"quotes\" and all. 0123456789"},"#;
+    let body = format!(r#"{{"messages":[{}{{}}],"model":"gpt-5","stream":true}}"#, message.repeat(4000));
+    let catalogue = Catalogue::builtin();
+    let provider = catalogue.find("api.openai.com").expect("a built-in host");
+    let call = identify(provider, &Method::POST, "/v1/chat/completions");
+    let took = time(|| {
+        let mut meter = RequestMeter::new(&call, Some("application/json"), None);
+        body.as_bytes().chunks(16 << 10).for_each(|piece| meter.push(black_box(piece)));
+        assert!(meter.finish().model.is_some());
+    });
+    show("request, model after messages", "body", 1, body.len(), took);
+}
+
+fn embeddings() {
+    let body = format!(r#"{{"data":[{}0],"usage":{{"prompt_tokens":8}}}}"#, "-0.0123456789,".repeat(30_000));
+    let took = time(|| {
+        let mut meter = ResponseMeter::new(Api::Embeddings, StatusCode::OK, Some("application/json"), None);
+        body.as_bytes().chunks(16 << 10).for_each(|piece| meter.push(black_box(piece)));
+        assert!(meter.finish().usage.is_some());
+    });
+    show("embeddings, numbers before usage", "body", 1, body.len(), took);
+}
+
+fn prices() {
+    let start = Instant::now();
+    load_prices();
+    println!("{:44} {:10.1} ms", "price list, read once", start.elapsed().as_secs_f64() * 1e3);
+    let usage = Usage { input: 2006, output: 300, cache_read: 1920, reasoning: 128, ..Usage::default() };
+    for (provider, model) in
+        [("openai", "gpt-4o-mini-2024-07-18"), ("anthropic", "claude-sonnet-4-5-20250929"), ("openai", "unknown")]
+    {
+        const TIMES: usize = 1000;
+        let took = time(|| {
+            for _ in 0..TIMES {
+                black_box(price(provider, black_box(model), &usage, SystemTime::now()));
+            }
+        });
+        show(&format!("price, {model}"), "call", TIMES, 0, took);
+    }
+}
