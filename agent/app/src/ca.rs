@@ -1,7 +1,7 @@
 //! `tollgate ca`: the certificate authority of `tollgate run`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -25,19 +25,18 @@ pub(crate) fn ca(command: &CaCommand) -> anyhow::Result<ExitCode> {
 fn init(args: &CaInitArgs) -> anyhow::Result<()> {
     let config = settings::load(&args.config)?;
     let directory = &config.ca.directory;
-    if args.force {
-        match std::fs::remove_file(directory.join(Authority::FILE)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error)
-                    .with_context(|| format!("cannot remove the old authority in {}", directory.display()));
-            }
-            _ => {}
-        }
-    }
+    let file = directory.join(Authority::FILE);
+    // The old one is kept until the new one is there, and beyond: a person may have been too quick.
+    let aside = directory.join(format!("{}.old", Authority::FILE));
+    let replaced = args.force && set_aside(&file, &aside)?;
     let permitted = settings::catalogue(&config).patterns();
-    let authority = Authority::create(directory, &permitted).context(
-        "no authority was made; an authority that is there is shown by `tollgate ca show`, replaced by --force",
-    )?;
+    let authority = Authority::create(directory, &permitted).inspect_err(|_error| {
+        if replaced {
+            std::fs::rename(&aside, &file).ok();
+        }
+    });
+    let authority = authority
+        .context("no authority was made; one that is there is shown by `tollgate ca show`, and replaced with --force")?;
     let trust = write_trust(&config, &authority)?;
     let mut out = std::io::stdout().lock();
     describe(&mut out, &config, &authority)?;
@@ -53,6 +52,15 @@ fn init(args: &CaInitArgs) -> anyhow::Result<()> {
         "Programs that do not are noticed, and tunnelled unmetered. `tollgate exec` sets all of this by itself."
     )?;
     Ok(())
+}
+
+/// Whether there was a file to set aside.
+fn set_aside(file: &Path, aside: &Path) -> anyhow::Result<bool> {
+    match std::fs::rename(file, aside) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot set the old authority {} aside", file.display())),
+    }
 }
 
 fn show(args: &CaShowArgs) -> anyhow::Result<()> {
@@ -96,8 +104,12 @@ pub(crate) fn warn_of_uncovered(authority: &Authority, catalogue: &Catalogue) {
 pub(crate) fn write_trust(config: &Config, authority: &Authority) -> anyhow::Result<Trust> {
     let directory = trust_directory(config);
     // The node's programs are not ours: what our own environment says about roots is not what theirs does.
-    trust::install(&directory, authority.certificate_pem(), &Environment::new())
-        .with_context(|| format!("the files that programs are to trust cannot be written to {}", directory.display()))
+    let trust = trust::install(&directory, authority.certificate_pem(), &Environment::new())
+        .with_context(|| format!("the files that programs are to trust cannot be written to {}", directory.display()))?;
+    for note in &trust.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(trust)
 }
 
 pub(crate) fn trust_directory(config: &Config) -> PathBuf {

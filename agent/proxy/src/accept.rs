@@ -54,8 +54,8 @@ async fn take(
         Ok((client, peer)) => {
             let flow = flows.take(peer);
             let (proxy, drain) = (Arc::clone(proxy), drain.clone());
-            // The task holds a watch, so a drain waits for it.
-            tokio::spawn(async move { proxy.serve(client, flow, drain).await });
+            // The task holds a watch of its own to its very end, so a drain waits for the last record too.
+            tokio::spawn(async move { proxy.serve(client, flow, drain.clone()).await });
         }
         // The client gave up while it stood in the queue.
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -31,7 +31,7 @@ use crate::fate::{ConnectionRecord, Fate, TunnelReason};
 use crate::http::{Connection, Http};
 use crate::observe::Observer;
 use crate::opened::{FirstWord, Opened};
-use crate::peek::{Limits, Opaque, PeekError, Peeked, peek};
+use crate::peek::{Limits, Opaque, PeekError, Peeked, has_ended, peek};
 use crate::prefixed::Prefixed;
 use crate::refusals::Refusals;
 use crate::tunnel::{Carried, carry, dial, reset};
@@ -226,6 +226,10 @@ impl Proxy {
                 duration: started.elapsed(),
             });
         };
+        // Whoever left before our certificate was sent did not refuse it: they had waited long enough, while we were hung.
+        if has_ended(&client).await {
+            return report(Fate::ClientGone);
+        }
         let handshake = TlsAcceptor::from(config).accept(Prefixed::new(client, bytes));
         let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => stream,

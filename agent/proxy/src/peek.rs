@@ -133,6 +133,12 @@ async fn server_speaks_first(client: &TcpStream, server: &TcpStream) -> io::Resu
     }
 }
 
+/// Whether the client has ended its side already, having sent nothing beyond what was read.
+pub(crate) async fn has_ended(client: &TcpStream) -> bool {
+    // Polled once: an end that is there is seen, and nothing is waited for.
+    matches!(tokio::time::timeout(Duration::ZERO, client.peek(&mut [0])).await, Ok(Ok(0) | Err(_)))
+}
+
 /// Returns when there is a byte to read, or the end. Readiness alone may be a false alarm; a byte in the buffer is none.
 async fn spoken(stream: &TcpStream) -> io::Result<()> {
     stream.peek(&mut [0]).await.map(drop)

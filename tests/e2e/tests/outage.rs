@@ -115,7 +115,7 @@ fn other_hosts_are_untouched_and_a_neighbour_on_a_shared_address_is_tunnelled() 
 #[test]
 fn a_provider_with_a_bad_certificate_is_refused_in_the_callers_dialect() -> Result<()> {
     use tollgate_provider::Flaw;
-    for (flaw, word) in [(Flaw::Expired, "expired"), (Flaw::WrongName, "name"), (Flaw::UnknownIssuer, "issuer")] {
+    for (flaw, word) in [(Flaw::Expired, "expired"), (Flaw::WrongName, "name"), (Flaw::UnknownIssuer, "does not trust")] {
         let world = World::new()?;
         let agent = world.agent("")?;
         world.provider().present(world.pki(), "api.openai.com", flaw)?;
