@@ -41,7 +41,8 @@ pub enum Quic {
 pub enum OnFailure {
     /// They go to the provider directly, unmetered: the agent's death is nobody's outage.
     Open,
-    /// They are refused.
+    /// They are refused while the agent hangs or drains. When its process is gone, so are its kernel
+    /// programs, and connections go directly.
     Closed,
 }
 
@@ -59,9 +60,11 @@ pub(crate) struct RawIntercept {
     /// Ports to listen at, on the loopback of each network namespace that makes calls. The first
     /// free one is taken, so there must be room for an old agent and a new one during an upgrade.
     listen_ports: Leaf<PortRange>,
-    /// What happens to HTTP/3 to providers.
+    /// What happens to HTTP/3 to providers, which no SDK speaks and browsers do. Blocking also reaches
+    /// other sites on a provider's addresses, and a resolver that tries addresses out over UDP may
+    /// order them differently.
     quic: Quic,
-    /// What happens to new connections to providers when the agent does not run, or hangs.
+    /// What happens to new connections to providers that the agent cannot take.
     on_failure: OnFailure,
     /// The agent counts as gone when it has not given a sign of life for this long. It gives one
     /// every second, so at least `2s`.
@@ -74,7 +77,7 @@ impl Default for RawIntercept {
             cgroup: None,
             ports: vec![Leaf(const { NonZeroU16::new(443).expect("not zero") })],
             listen_ports: Leaf(PortRange { first: 18_443, last: 18_542 }),
-            quic: Quic::Block,
+            quic: Quic::Allow,
             on_failure: OnFailure::Open,
             stale_after: Leaf(Duration::from_secs(5)),
         }

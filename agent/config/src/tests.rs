@@ -32,7 +32,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.intercept.cgroup, None);
     assert_eq!(config.intercept.ports, [443]);
     assert_eq!(config.intercept.listen_ports, PortRange { first: 18_443, last: 18_542 });
-    assert_eq!((config.intercept.quic, config.intercept.on_failure), (Quic::Block, OnFailure::Open));
+    assert_eq!((config.intercept.quic, config.intercept.on_failure), (Quic::Allow, OnFailure::Open));
     assert_eq!(config.intercept.stale_after, Duration::from_secs(5));
     assert_eq!((config.terminate, config.providers.len()), (Terminate::All, 0));
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(10));
@@ -54,7 +54,7 @@ fn every_default_can_be_written_down() {
 fn every_key_is_read() {
     let config = parse(
         "intercept: { cgroup: /sys/fs/cgroup/app.slice, ports: [8443, 443, 443], listen_ports: 20000-20009,
-                      quic: allow, on_failure: closed, stale_after: 10s }
+                      quic: block, on_failure: closed, stale_after: 10s }
 terminate: off
 providers:
   - name: vllm
@@ -72,7 +72,7 @@ peek: { timeout: 1s, limit: 8192 }
     assert_eq!(config.intercept.cgroup.as_deref(), Some(Path::new("/sys/fs/cgroup/app.slice")));
     assert_eq!(config.intercept.ports, [443, 8443]);
     assert_eq!(config.intercept.listen_ports.ports(), 20_000..=20_009);
-    assert_eq!((config.intercept.quic, config.intercept.on_failure), (Quic::Allow, OnFailure::Closed));
+    assert_eq!((config.intercept.quic, config.intercept.on_failure), (Quic::Block, OnFailure::Closed));
     assert_eq!(config.terminate, Terminate::Off);
     assert_eq!(config.providers.len(), 2);
     assert_eq!((&*config.providers[0].name, config.providers[0].dialect), ("vllm", Dialect::OpenAi));
