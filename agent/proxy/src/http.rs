@@ -45,7 +45,7 @@ pub(crate) const MAX_BUFFER: usize = 512 * 1024;
 pub(crate) const MAX_HEADER_LIST: u32 = 512 * 1024;
 
 /// How long a client may be silent between requests, or take for a head. Longer than any client pools its connections.
-const HEAD: Duration = Duration::from_secs(15 * 60);
+const HEAD: Duration = Duration::from_mins(15);
 
 /// How long a draining connection without any request yet is waited for: its client is about to send one.
 const FIRST_REQUEST: Duration = Duration::from_secs(5);
@@ -173,18 +173,21 @@ async fn serve_http2<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST);
+    // Offered only where the provider is known to have it: a client that is not offered it opens a WebSocket over HTTP/1.1,
+    // and one that is refused it gives up.
+    if context.has_extended_connect() {
+        builder.enable_connect_protocol();
+    }
     let service = service_fn(move |request: hyper::Request<Incoming>| service::serve(Arc::clone(&context), request));
-    let mut connection = pin!(
-        http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .auto_date_header(false)
-            .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(STREAM_WINDOW * STREAMS)
-            .max_header_list_size(MAX_HEADER_LIST)
-            .enable_connect_protocol()
-            .serve_connection(io, service)
-    );
+    let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
         biased;
         result = connection.as_mut() => return result,

@@ -98,6 +98,11 @@ impl Upstream {
         };
         Self { inner: Arc::new(Inner { dial, tls, limits, pool: Arc::new(Pool::new(limits)) }) }
     }
+
+    /// Whether a host is known to let HTTP/2 streams switch protocols (RFC 8441).
+    pub(crate) fn has_extended_connect(&self, host: &str) -> bool {
+        self.inner.pool.has_extended_connect(host)
+    }
 }
 
 /// What is offered to a server (ALPN, RFC 7301).

@@ -50,6 +50,11 @@ impl Context {
         (Arc::new(Self { shared, connection, target, settlements, begun, drain }), receiver)
     }
 
+    /// Whether the provider is known to let HTTP/2 streams switch protocols.
+    pub(super) fn has_extended_connect(&self) -> bool {
+        self.shared.upstream.has_extended_connect(&self.target.host)
+    }
+
     fn begin(&self, call: &Call, source: &RequestSource) -> Open {
         let Connection { host, provider, caller, .. } = &self.connection;
         let exchange = Exchange::begin(

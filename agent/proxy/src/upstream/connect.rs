@@ -27,7 +27,7 @@ use crate::http::{MAX_BUFFER, MAX_HEADER_LIST, MAX_HEADERS};
 const OTHER_ADDRESSES: usize = 4;
 
 /// A model may think for minutes without a byte, so only the kernel can tell a dead connection from a silent one.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_TRIES: u32 = 4;
 

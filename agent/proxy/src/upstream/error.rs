@@ -133,8 +133,9 @@ impl SendError {
         match self {
             Self::Connect(error) => match &**error {
                 ConnectError::Unreachable { .. } | ConnectError::Name { .. } => UpstreamFailure::Connect,
-                ConnectError::TimedOut { .. } => UpstreamFailure::Timeout,
-                ConnectError::Handshake { kind: io::ErrorKind::TimedOut, .. } => UpstreamFailure::Timeout,
+                ConnectError::TimedOut { .. } | ConnectError::Handshake { kind: io::ErrorKind::TimedOut, .. } => {
+                    UpstreamFailure::Timeout
+                }
                 ConnectError::Tls { error, .. } if error.is_certificate() => UpstreamFailure::Certificate,
                 ConnectError::Tls { .. } | ConnectError::Handshake { .. } => UpstreamFailure::Tls,
                 ConnectError::Http { .. } => UpstreamFailure::Protocol,

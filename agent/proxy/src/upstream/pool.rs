@@ -3,7 +3,7 @@
 //! HTTP/1.1 connections carry one request at a time and are lent; HTTP/2 connections are shared up to a number of streams. When
 //! several requests find no HTTP/2 connection, one makes it and the others wait for that one. No lock is held over an await.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -27,6 +27,9 @@ use crate::http::request::RequestBody;
 /// How long an answered HTTP/1.1 connection may take until it can carry another request: its request may still be on its way.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// How many hosts are remembered for what they can do.
+const HOSTS: usize = 1024;
+
 /// Which connections are interchangeable.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
@@ -46,6 +49,8 @@ struct State {
     hosts: HashMap<Key, Host>,
     idle: usize,
     sweeping: bool,
+    /// Hosts that let HTTP/2 streams switch protocols. It outlives their connections.
+    extended_connect: HashSet<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -220,6 +225,22 @@ impl Pool {
         }
     }
 
+    /// Whether a host is known to let HTTP/2 streams switch protocols.
+    pub(super) fn has_extended_connect(&self, host: &str) -> bool {
+        self.state.lock().extended_connect.contains(host)
+    }
+
+    fn learn(&self, host: &Arc<str>, peer: &Peer) {
+        if !peer.has_extended_connect() {
+            return;
+        }
+        let known = &mut self.state.lock().extended_connect;
+        if known.len() >= HOSTS {
+            known.clear();
+        }
+        known.insert(Arc::clone(host));
+    }
+
     fn put(self: &Arc<Self>, key: Key, idle: Idle) {
         let mut state = self.state.lock();
         if state.idle >= self.limits.idle_total {
@@ -275,7 +296,8 @@ impl Shared {
 
     /// How many streams the server allows.
     fn capacity(&self) -> usize {
-        self.peer.streams()
+        // A server that allows none for now will allow some later; hyper waits for that.
+        self.peer.streams().max(1)
     }
 
     fn expire(&mut self, now: Instant, limit: Duration) -> bool {
@@ -344,7 +366,11 @@ impl Lease {
 
     /// The response is complete: the connection may carry another request.
     pub(crate) fn give_back(self) {
-        let Self { sender: Sender::Http1(mut sender), wire, key, idle, pool, .. } = self else { return };
+        let Self { sender, wire, key, idle, pool, .. } = self;
+        let mut sender = match sender {
+            Sender::Http1(sender) => sender,
+            Sender::Http2(_, peer) => return pool.learn(&key.host, &peer),
+        };
         let put = move |sender, pool: &Arc<Pool>| {
             let since = Instant::now();
             pool.put(key, Idle { sender, wire, since, until: since + idle });

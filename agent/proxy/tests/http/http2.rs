@@ -394,57 +394,96 @@ async fn a_cancelled_upload_is_cancelled_at_the_provider_too() {
     assert_eq!(rig.recorder.record().await.outcome, Outcome::ClientGone);
 }
 
+fn websocket() -> Request<Empty<Bytes>> {
+    let mut request = Request::new(Empty::new());
+    *request.method_mut() = Method::CONNECT;
+    *request.uri_mut() = https("/v1/realtime");
+    request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    request
+}
+
+/// Answers plain requests, and echoes what comes on streams that switch protocols.
+async fn websockets(stream: TlsStream, has_extended_connect: bool) {
+    let mut builder = h2::server::Builder::new();
+    if has_extended_connect {
+        builder.enable_connect_protocol();
+    }
+    let mut connection = builder.handshake::<_, Bytes>(stream).await.expect("HTTP/2");
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.method() != Method::CONNECT {
+            tokio::spawn(send_back(request, respond));
+            continue;
+        }
+        let protocol = request.extensions().get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
+        assert_eq!((protocol, request.uri().path()), (Some("websocket"), "/v1/realtime"));
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            let mut sending = respond.send_response(Response::new(()), false).expect("open");
+            while let Some(Ok(chunk)) = body.data().await {
+                body.flow_control().release_capacity(chunk.len()).expect("open");
+                sending.send_data(chunk, false).expect("open");
+            }
+            sending.send_data(Bytes::new(), true).expect("open");
+        });
+    }
+}
+
 #[tokio::test]
-async fn extended_connect_passes_and_is_refused_where_the_provider_lacks_it() {
-    for (has, status) in [(true, StatusCode::OK), (false, StatusCode::NOT_IMPLEMENTED)] {
+async fn extended_connect_passes_and_is_offered_where_the_provider_has_it() {
+    for has in [true, false] {
         let site = Site::new().await;
         let rig = Rig::new(&site);
-        site.serve(&["h2"], move |_, stream| async move {
-            let mut builder = h2::server::Builder::new();
-            if has {
-                builder.enable_connect_protocol();
-            }
-            let mut connection = builder.handshake::<_, Bytes>(stream).await.expect("HTTP/2");
-            while let Some(Ok((request, mut respond))) = connection.accept().await {
-                assert_eq!(request.method(), Method::CONNECT);
-                assert_eq!(
-                    request.extensions().get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str),
-                    Some("websocket")
-                );
-                assert_eq!(request.uri().path(), "/v1/realtime");
-                tokio::spawn(async move {
-                    let mut body = request.into_body();
-                    let mut sending = respond.send_response(Response::new(()), false).expect("open");
-                    while let Some(Ok(chunk)) = body.data().await {
-                        body.flow_control().release_capacity(chunk.len()).expect("open");
-                        sending.send_data(chunk, false).expect("open");
-                    }
-                    sending.send_data(Bytes::new(), true).expect("open");
-                });
-            }
-        });
-        let mut client = rig.http2().await;
-        let mut request = Request::new(Empty::<Bytes>::new());
-        *request.method_mut() = Method::CONNECT;
-        *request.uri_mut() = https("/v1/realtime");
-        request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
-        let mut response = patiently(client.send_request(request)).await.expect("answered");
-        assert_eq!(response.status(), status);
-        if has {
-            let upgraded = patiently(hyper::upgrade::on(&mut response)).await.expect("switched");
-            let mut upgraded = TokioIo::new(upgraded);
-            upgraded.write_all(b"ping").await.expect("open");
-            let mut pong = [0; 4];
-            patiently(upgraded.read_exact(&mut pong)).await.expect("echoed");
-            assert_eq!(&pong, b"ping");
-            upgraded.shutdown().await.expect("open");
-            assert_eq!(patiently(upgraded.read(&mut pong)).await.expect("an end"), 0);
-            let record = rig.recorder.record().await;
-            assert_eq!((record.outcome, record.request_bytes, record.response_bytes), (Outcome::Completed, 4, 4));
-        } else {
-            assert!(text(response.into_body()).await.contains("RFC 8441"));
+        site.serve(&["h2"], move |_, stream| websockets(stream, has));
+        // What the provider has is learned from the first exchange with it.
+        let response = patiently(rig.http2().await.send_request(get("/"))).await.expect("answered");
+        drop(response.into_body().collect().await.expect("whole"));
+        rig.recorder.record().await;
+        let (stream, _) = rig.client(true).await;
+        let (mut client, mut connection) =
+            hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("HTTP/2");
+        let settings = tokio::time::timeout(Duration::from_millis(100), &mut connection).await;
+        assert!(settings.is_err(), "the connection goes on");
+        assert_eq!(connection.is_extended_connect_protocol_enabled(), has);
+        tokio::spawn(async move { drop(connection.await) });
+        if !has {
+            patiently(client.send_request(websocket())).await.expect_err("it was not offered");
+            continue;
         }
+        let mut response = patiently(client.send_request(websocket())).await.expect("answered");
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut upgraded = TokioIo::new(patiently(hyper::upgrade::on(&mut response)).await.expect("switched"));
+        upgraded.write_all(b"ping").await.expect("open");
+        let mut pong = [0; 4];
+        patiently(upgraded.read_exact(&mut pong)).await.expect("echoed");
+        assert_eq!(&pong, b"ping");
+        upgraded.shutdown().await.expect("open");
+        assert_eq!(patiently(upgraded.read(&mut pong)).await.expect("an end"), 0);
+        let record = rig.recorder.records(2).await.remove(1);
+        assert_eq!((record.outcome, record.request_bytes, record.response_bytes), (Outcome::Completed, 4, 4));
     }
+}
+
+#[tokio::test]
+async fn extended_connect_is_refused_cleanly_when_the_provider_no_longer_has_it() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    // The first connection has it, and goes away; the second has not.
+    site.serve(&["h2"], |index, stream| async move {
+        drop(tokio::time::timeout(Duration::from_millis(300), websockets(stream, index == 0)).await);
+        if index > 0 {
+            std::future::pending::<()>().await;
+        }
+    });
+    let response = patiently(rig.http2().await.send_request(get("/"))).await.expect("answered");
+    drop(response.into_body().collect().await.expect("whole"));
+    let mut client = rig.http2().await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let response = patiently(client.send_request(websocket())).await.expect("answered");
+    assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
+    assert!(text(response.into_body()).await.contains("RFC 8441"));
+    rig.recorder.records(2).await;
 }
 
 #[tokio::test]
@@ -515,7 +554,7 @@ async fn large_heads_pass() {
     assert_eq!(*response.headers(), expected);
 
     let (mut client, _) = rig.client(false).await;
-    let fields: String = (0..256).map(|index| format!("X-{index}: {value}\r\n")).collect();
+    let fields = (0..256).map(|index| format!("X-{index}: {value}\r\n")).collect::<Vec<_>>().concat();
     say(&mut client, format!("GET / HTTP/1.1\r\nHost: api.openai.com\r\n{fields}\r\n")).await;
     expect(&mut client, &format!("HTTP/1.1 200 OK\r\nHost: api.openai.com\r\n{fields}Content-Length: 0\r\n\r\n")).await;
     rig.recorder.records(2).await;

@@ -1,5 +1,6 @@
 //! HTTP through the proxy: what clients send and providers answer, against what arrives at the other end.
 
+mod bodies;
 mod drain;
 mod http1;
 mod http2;

@@ -29,7 +29,7 @@ use tollgate_workload::Caller;
 pub(crate) const HOST: &str = "api.openai.com";
 
 /// Long enough for a busy machine; only a hang gets this far.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn patiently<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("nothing happened for a minute")
@@ -182,8 +182,8 @@ impl Rig {
         let recorder = Arc::<Recorder>::default();
         let http = Http::new(upstream, Arc::clone(&recorder) as Arc<dyn Observer>);
         let (trigger, watch) = drain::channel();
-        let provider = Catalogue::builtin().find(HOST).expect("built in").clone();
-        Self { http, recorder, destination, trigger, watch, provider: Arc::new((*provider).clone()) }
+        let provider = Arc::clone(Catalogue::builtin().find(HOST).expect("built in"));
+        Self { http, recorder, destination, trigger, watch, provider }
     }
 
     pub(crate) fn connection(&self, http2: bool) -> Connection {
