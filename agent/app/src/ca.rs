@@ -35,8 +35,9 @@ fn init(args: &CaInitArgs) -> anyhow::Result<()> {
             std::fs::rename(&aside, &file).ok();
         }
     });
-    let authority = authority
-        .context("no authority was made; one that is there is shown by `tollgate ca show`, and replaced with --force")?;
+    let authority = authority.context(
+        "no authority was made; one that is there is shown by `tollgate ca show`, and replaced with --force",
+    )?;
     let trust = write_trust(&config, &authority)?;
     let mut out = std::io::stdout().lock();
     describe(&mut out, &config, &authority)?;
@@ -104,8 +105,9 @@ pub(crate) fn warn_of_uncovered(authority: &Authority, catalogue: &Catalogue) {
 pub(crate) fn write_trust(config: &Config, authority: &Authority) -> anyhow::Result<Trust> {
     let directory = trust_directory(config);
     // The node's programs are not ours: what our own environment says about roots is not what theirs does.
-    let trust = trust::install(&directory, authority.certificate_pem(), &Environment::new())
-        .with_context(|| format!("the files that programs are to trust cannot be written to {}", directory.display()))?;
+    let trust = trust::install(&directory, authority.certificate_pem(), &Environment::new()).with_context(|| {
+        format!("the files that programs are to trust cannot be written to {}", directory.display())
+    })?;
     for note in &trust.notes {
         tracing::warn!("{note}");
     }

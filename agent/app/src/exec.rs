@@ -10,6 +10,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -29,6 +30,9 @@ use crate::{logs, settings};
 
 /// Where the files that the command is to trust are kept while it runs.
 const RUN_DIRECTORY: &str = "/run/tollgate";
+
+/// How old the files of an ended session are when they are removed.
+const LEFT_OVER: Duration = Duration::from_hours(24);
 
 /// Runs the command and gives the code to end with.
 pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
@@ -92,7 +96,9 @@ struct TrustFiles {
 
 impl TrustFiles {
     fn write(authority: &Authority, environment: &Environment) -> anyhow::Result<Self> {
-        let directory = Path::new(RUN_DIRECTORY).join(format!("exec-{}", std::process::id()));
+        let run = Path::new(RUN_DIRECTORY);
+        sweep(run);
+        let directory = run.join(format!("exec-{}", std::process::id()));
         let trust = trust::install(&directory, authority.certificate_pem(), environment).with_context(|| {
             format!("the certificates for the command cannot be written to {}", directory.display())
         })?;
@@ -107,6 +113,21 @@ impl TrustFiles {
     fn remove(&self) {
         if let Err(error) = std::fs::remove_dir_all(&self.directory) {
             tracing::debug!(%error, directory = %self.directory.display(), "left behind");
+        }
+    }
+}
+
+/// Removes what killed sessions left, once no child of theirs is likely to read it still.
+fn sweep(run: &Path) {
+    let Ok(entries) = std::fs::read_dir(run) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix("exec-")) else { continue };
+        let ended = !Path::new("/proc").join(pid).exists();
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+        if ended && age.is_some_and(|age| age > LEFT_OVER) {
+            // Another session may be sweeping too.
+            std::fs::remove_dir_all(entry.path()).ok();
         }
     }
 }

@@ -97,13 +97,14 @@ fn the_command_runs_as_the_user_who_called_sudo_and_never_sees_roots_environment
 #[test]
 fn only_the_command_and_its_children_are_metered() -> Result<()> {
     let world = World::new()?;
-    let running = exec(&world, &["sh", "-c", "echo ready; read line"])?.start()?;
+    let running = exec(&world, &["sh", "-c", "echo ready; exec sleep 600"])?.start()?;
     running.wait_for("ready", GENEROUS)?;
     // Beside it, and without any trust in it: this succeeds only if it is left alone.
     let url = "https://api.openai.com/v1/models";
     let beside = ["--silent", "--show-error", "--fail", "-H", "authorization: Bearer k", url];
     world.agent_command("curl").args(beside).run()?.success()?;
-    running.signal(Signal::SIGKILL);
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.wait(GENEROUS)?.status.code(), Some(128 + 15));
     Ok(())
 }
 
