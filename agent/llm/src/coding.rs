@@ -27,6 +27,13 @@ pub(crate) enum Failure {
     TooDense,
 }
 
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        let is_dense = error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<TooDense>);
+        if is_dense { Self::TooDense } else { Self::Corrupt }
+    }
+}
+
 /// What any body may expand to, in bytes, before its ratio counts.
 const FREE: u64 = 8 << 20;
 /// How many bytes may come of one. Event streams of a single repeated token stay below 100.
@@ -66,10 +73,7 @@ impl<C: Consume> Decoder<C> {
         if self.failure.is_some() {
             return;
         }
-        if let Err(error) = self.first.write_all(bytes) {
-            let is_dense = error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<TooDense>);
-            self.failure = Some(if is_dense { Failure::TooDense } else { Failure::Corrupt });
-        }
+        self.failure = self.first.write_all(bytes).err().as_ref().map(Failure::from);
     }
 
     /// The reader, so far.
@@ -79,8 +83,8 @@ impl<C: Consume> Decoder<C> {
 
     /// Hands over what the decoders still hold, and gives the reader back.
     pub(crate) fn finish(mut self) -> (C, Option<Failure>) {
-        let reader = self.first.finish().expect("the last stage is the reader, and it is taken once");
-        (reader, self.failure)
+        let (reader, failure) = self.first.finish();
+        (reader.expect("the last stage is the reader, and it is taken once"), self.failure.or(failure))
     }
 }
 
@@ -139,13 +143,15 @@ impl<C: Consume> Stage<C> {
         }
     }
 
-    /// A body that was cut leaves its decoder unfinished. That is no error: what came out of it counts.
-    fn finish(&mut self) -> Option<C> {
-        self.flush().ok();
-        match &mut self.kind {
-            Kind::Reader(reader) => reader.take(),
-            _ => self.next_mut()?.finish(),
+    /// Hands on what is held back, stage by stage, and takes the reader. A body that was cut leaves its decoder
+    /// unfinished, which is no failure: what came out of it counts.
+    fn finish(&mut self) -> (Option<C>, Option<Failure>) {
+        let failure = self.flush().err().as_ref().map(Failure::from);
+        if let Kind::Reader(reader) = &mut self.kind {
+            return (reader.take(), failure);
         }
+        let (reader, later) = self.next_mut().map(Self::finish).unwrap_or_default();
+        (reader, failure.or(later))
     }
 
     /// Sees whether enough is here to choose the decoder; gives the bytes that decide when it is.
