@@ -45,7 +45,8 @@ pub fn own() -> Result<PathBuf, Error> {
     let text = fs::read_to_string(path).map_err(file("read", path))?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let below = Path::new(own).strip_prefix(&mount.root).map_err(|_outside| Error::Outside(own.into()))?;
-    Ok(mount.point.join(below))
+    // Joining nothing would add a slash.
+    Ok(if below == Path::new("") { mount.point } else { mount.point.join(below) })
 }
 
 /// The id that the kernel calls a cgroup by: the inode number of its directory.

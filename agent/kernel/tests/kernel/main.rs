@@ -6,6 +6,7 @@ mod budget;
 mod dns;
 mod failure;
 mod lab;
+mod probe;
 mod quic;
 mod redirect;
 mod scope;
