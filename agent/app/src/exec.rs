@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
 use tollgate_admin::Metrics;
 use tollgate_kernel::cgroup::{self, Scope};
 use tollgate_ledger::Summary;
@@ -30,6 +32,9 @@ use crate::{logs, settings};
 
 /// Where the files that the command is to trust are kept while it runs.
 const RUN_DIRECTORY: &str = "/run/tollgate";
+
+/// How long the end of a session may take before it is explained.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// How old the files of an ended session are when they are removed.
 const LEFT_OVER: Duration = Duration::from_hours(24);
@@ -64,9 +69,7 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::R
     let code = wait::wait(command).await;
 
     let refused = agent.refusals().list();
-    if let Err(overdue) = agent.drain(config.drain.timeout).await {
-        tracing::warn!("{overdue}; they are cut off");
-    }
+    finish(agent, config.drain.timeout).await?;
     // Where children live on, they keep the files that their environment names. Both directories are in memory only.
     if is_empty(&scope) {
         files.remove();
@@ -76,6 +79,29 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::R
         report(&summary, &refused);
     }
     code
+}
+
+/// Lets calls of children that outlive the command finish. Whoever has waited long enough for that presses Ctrl-C.
+async fn finish(agent: Agent, limit: Duration) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut drain = pin!(agent.drain(limit));
+    let waiting = async {
+        tokio::time::sleep(SILENCE).await;
+        eprintln!(
+            "tollgate: the command has ended; waiting for calls of its children (at most {limit:?}; Ctrl-C to leave)"
+        );
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        drained = &mut drain => if let Err(overdue) = drained {
+            eprintln!("tollgate: {overdue}; it is cut off. drain.timeout sets the limit");
+        },
+        () = waiting => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 /// A cgroup below ours, so that limits on ours hold for the command too.

@@ -3,8 +3,12 @@
 use std::io::IsTerminal as _;
 
 use tollgate_config::{Format, Log};
+use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 /// Lines that may wait for a slow reader of stderr. Beyond them lines are lost, because requests must not wait for a log.
 const WAITING: usize = 16 * 1024;
@@ -29,16 +33,24 @@ fn start_at(config: &Log, level: &str) -> WorkerGuard {
     let default = level.parse().expect("the names of levels are directives");
     let filter = EnvFilter::builder().with_default_directive(default).with_env_var("TOLLGATE_LOG").from_env_lossy();
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let json = match config.format {
         Format::Json => true,
         Format::Text => false,
         Format::Auto => !terminal,
     };
-    if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+    let layer = if json {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     } else {
-        builder.with_ansi(crate::exit::colour(terminal)).with_target(false).init();
-    }
+        layer.with_ansi(crate::exit::colour(terminal)).with_target(false).boxed()
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(filter_fn(is_ours))).init();
     guard
+}
+
+/// Libraries may print what passes through them, keys and prompts included. Only what is wrong is taken from them, whatever level
+/// was asked for.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    *metadata.level() <= Level::WARN || target.starts_with("tollgate") || target == "exchange"
 }

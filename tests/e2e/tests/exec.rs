@@ -113,8 +113,8 @@ fn a_childs_child_is_metered_too() -> Result<()> {
     let world = World::new()?;
     let command = curl_chat("gpt-4o-mini", true);
     let quoted: Vec<String> = command.iter().map(|word| format!("'{word}'")).collect();
-    let script = format!("sh -c \"$CALL\" && true");
-    let output = exec(&world, &["sh", "-c", &script])?.env("CALL", quoted.join(" ")).run()?.success()?;
+    let script = "sh -c \"$CALL\" && true";
+    let output = exec(&world, &["sh", "-c", script])?.env("CALL", quoted.join(" ")).run()?.success()?;
     assert!(output.text().contains("data: [DONE]"), "{output}");
     assert!(output.errors().contains("gpt-4o-mini"), "{output}");
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tollgate_e2e::{CHAT, answer, chat, json, samples, sum};
+use tollgate_e2e::{CHAT, answer, chat, json, post, samples, sum};
 use tollgate_world::{Agent, World};
 
 const GENEROUS: Duration = Duration::from_mins(1);
@@ -115,7 +115,8 @@ fn other_hosts_are_untouched_and_a_neighbour_on_a_shared_address_is_tunnelled() 
 #[test]
 fn a_provider_with_a_bad_certificate_is_refused_in_the_callers_dialect() -> Result<()> {
     use tollgate_provider::Flaw;
-    for (flaw, word) in [(Flaw::Expired, "expired"), (Flaw::WrongName, "name"), (Flaw::UnknownIssuer, "does not trust")] {
+    for (flaw, word) in [(Flaw::Expired, "expired"), (Flaw::WrongName, "name"), (Flaw::UnknownIssuer, "does not trust")]
+    {
         let world = World::new()?;
         let agent = world.agent("")?;
         world.provider().present(world.pki(), "api.openai.com", flaw)?;
@@ -135,21 +136,49 @@ fn a_provider_with_a_bad_certificate_is_refused_in_the_callers_dialect() -> Resu
 #[test]
 fn nothing_of_the_call_is_in_the_log() -> Result<()> {
     let (world, agent) = steered("log:\n  level: trace\n")?;
-    let mut variables = agent.trust_variables()?;
-    variables.insert("MARK".into(), "1".into());
-    json(chat(&world, "gpt-4o-mini", false).envs(variables).run()?)?;
-    let url = format!("{CHAT}?key=secret-in-the-query");
-    let call = tollgate_e2e::post(
-        &world,
-        &url,
-        r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"secret prompt"}]}"#,
-    );
-    answer(call.envs(agent.trust_variables()?).run()?)?;
+    for version in ["--http1.1", "--http2"] {
+        json(chat(&world, "gpt-4o-mini", false).arg(version).envs(agent.trust_variables()?).run()?)?;
+        let url = format!("{CHAT}?key=secret-in-the-query");
+        let body = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"secret prompt"}]}"#;
+        answer(post(&world, &url, body).arg(version).envs(agent.trust_variables()?).run()?)?;
+    }
     let output = agent.stop(GENEROUS)?;
     let log = output.text() + &output.errors();
     assert!(log.contains("gpt-4o-mini"), "the calls are in the log: {log}");
     for secret in ["sk-secret", "secret prompt", "Hello, world", "secret-in-the-query"] {
         assert!(!log.contains(secret), "{secret:?} is in the log: {log}");
     }
+    Ok(())
+}
+
+#[test]
+fn without_a_configured_cgroup_the_whole_tree_that_the_agent_sees_is_steered() -> Result<()> {
+    let world = World::new()?;
+    // A cgroup namespace makes the world's part of the tree look like all of it, so the machine around stays out of this.
+    let directory = world.directory().join("node-wide");
+    let file = world.directory().join("node-wide.yaml");
+    std::fs::write(&file, format!("ca:\n  directory: {}\n", directory.join("ca").display()))?;
+    // The shell stays: an agent that is alone in its cgroup exempts the whole of it.
+    let script = "mount -t cgroup2 none /mnt && { \"$@\" & } && trap 'kill $!' TERM; wait; wait $!";
+    let agent = world
+        .agent_command("unshare")
+        .args(["--cgroup", "--mount", "sh", "-c", script, "sh"])
+        .arg(tollgate_world::agent::binary()?)
+        .args(["run", "--config"])
+        .arg(&file)
+        .start()?;
+    agent.wait_for("ready", GENEROUS)?;
+    let trust = directory.join("trust/bundle.pem");
+    let call = |program: tollgate_world::Program| {
+        let arguments = ["--silent", "--show-error", "--fail", "-H", "authorization: Bearer k"];
+        program.args(arguments).arg("https://api.openai.com/v1/models").run()
+    };
+    // In the tree: its first try meets the agent's certificate, which it does not trust.
+    assert_eq!(call(world.agent_command("curl"))?.status.code(), Some(60));
+    call(world.agent_command("curl").env("CURL_CA_BUNDLE", &trust))?.success()?;
+    // Beside the tree: untouched.
+    call(world.client_command("curl"))?.success()?;
+    agent.signal(tollgate_world::Signal::SIGTERM);
+    assert_eq!(agent.wait(GENEROUS)?.status.code(), Some(0));
     Ok(())
 }
