@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use tollgate_config::Config;
-use tollgate_kernel::probe::{Finding, Problem};
+use tollgate_kernel::probe::{self, Finding, Problem};
 use tollgate_tls::{Authority, Roots};
 
 use crate::cli::ConfigArgs;
@@ -14,7 +14,7 @@ use crate::{ca, exit, settings};
 
 pub(crate) fn doctor(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = settings::load(args)?;
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut findings = probe::run();
     findings.push(authority(&config));
     findings.push(roots(&config));
     findings.extend(running(&config));
