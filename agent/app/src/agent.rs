@@ -164,6 +164,8 @@ fn upkeep(kernel: &Arc<Kernel>, catalogue: Arc<Catalogue>, workloads: Arc<Worklo
             beating.beat();
         }
     });
+    // Read once, before a call has to wait for it.
+    tasks.spawn_blocking(tollgate_llm::load_prices);
     tasks.spawn(seeds::keep_seeding(Arc::clone(kernel), catalogue));
     tasks.spawn(async move {
         let mut interval = tokio::time::interval(USERS);
