@@ -120,12 +120,14 @@ impl Exchange {
         }
         let request = self.request.settle();
         let response = self.response.take().map_or_else(ResponseFacts::default, ResponseMeter::finish);
-        let model = response.model.as_ref().or(request.facts.model.as_ref());
-        let cost = response
-            .usage
-            .as_ref()
-            .zip(model)
-            .and_then(|(usage, model)| tollgate_llm::price(&self.provider.name, model, usage, self.started_at));
+        // The model that answered knows its own price; an alias or a deployment's name may not be on the list.
+        let models = [&response.model, &request.facts.model];
+        let cost = response.usage.as_ref().and_then(|usage| {
+            models
+                .into_iter()
+                .flatten()
+                .find_map(|model| tollgate_llm::price(&self.provider.name, model, usage, self.started_at))
+        });
         Record {
             started: self.started_at,
             duration,

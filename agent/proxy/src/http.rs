@@ -1,8 +1,9 @@
 //! HTTP between a client whose TLS was opened and the provider it called: hyper on both sides, exchange by exchange.
 //!
-//! Nothing is added to either side, and a body is never read as a whole. What hyper cannot keep is listed in [`crate::http`]'s
-//! tests and in ARCHITECTURE: the spacing around a field's value, the interleaving of fields that occur more than once, trailers
-//! to HTTP/1.1 clients that did not ask for them, and informational responses other than `100 Continue`.
+//! Nothing is added to either side, and a body is never read as a whole. hyper does not keep: the spacing around a field's
+//! value; how fields that occur more than once interleave with others (they move up to the first); the sizes of chunks that
+//! arrive in parts; `content-length` on 204 and 304; HTTP/1.1 trailers that were not announced (`Trailer`) or, towards a client,
+//! not asked for (`TE: trailers`); and informational responses other than `100 Continue`, which comes when the provider's comes.
 
 pub(crate) mod backlog;
 pub(crate) mod headers;
@@ -39,7 +40,7 @@ use crate::upstream::Upstream;
 pub(crate) const MAX_HEADERS: usize = 1024;
 
 /// How large an HTTP/1.1 head may be, and how much is buffered for a connection, each way.
-pub(crate) const MAX_BUFFER: usize = 512 * 1024;
+pub(crate) const MAX_BUFFER: usize = 288 * 1024;
 
 /// How large an HTTP/2 head may be, as SETTINGS_MAX_HEADER_LIST_SIZE counts.
 pub(crate) const MAX_HEADER_LIST: u32 = 512 * 1024;

@@ -64,7 +64,7 @@ struct State {
     keeping: bool,
     kept: Vec<Bytes>,
     kept_bytes: usize,
-    /// Bytes were handed on that are not kept.
+    /// There can be no other attempt: bytes were handed on that are not kept, or it is too late.
     lost: bool,
     gate: Gate,
     waker: Option<Waker>,
@@ -135,7 +135,7 @@ impl RequestSource {
     pub(crate) fn forget_kept(&self) {
         let mut state = self.state.lock();
         state.keeping = false;
-        state.lost |= !state.kept.is_empty();
+        state.lost = true;
         state.kept = Vec::new();
         state.kept_bytes = 0;
     }

@@ -63,7 +63,11 @@ impl Inner {
             Ok(Connected::Http2(sender, wire, Peer::drive(connection)))
         } else {
             let mut builder = http1::Builder::new();
-            builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(MAX_BUFFER);
+            builder
+                .preserve_header_case(true)
+                .allow_obsolete_multiline_headers_in_responses(true)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_BUFFER);
             let (sender, connection) = builder.handshake(io).await.map_err(http)?;
             tokio::spawn(connection.with_upgrades());
             Ok(Connected::Http1(sender, wire))

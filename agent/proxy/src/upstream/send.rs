@@ -2,13 +2,14 @@
 
 use std::error::Error as _;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::EXPECT;
 use http::{Request, Response, Version, request};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::Connected;
 use super::error::{ConnectError, SendError};
@@ -20,6 +21,10 @@ use crate::observe::{Observer, UpstreamEvent};
 
 /// A request that cannot be repeated does not go on a connection unused for longer than this: the server may be closing it.
 const SURELY_ALIVE: Duration = Duration::from_secs(2);
+
+/// A request crosses with a close within a round trip. A connection that breaks later may well have carried the request to a
+/// model that was thinking about it, so nothing is repeated, and what was kept for it is let go.
+const CROSSING: Duration = Duration::from_secs(2);
 
 /// How often a connection may turn out to be closed before a request was written to it.
 const STALE: u32 = 3;
@@ -67,7 +72,8 @@ impl Upstream {
                 return Err(SendError::NoExtendedConnect { host: Arc::clone(&target.host) });
             }
             let received = lease.wire.received();
-            let error = match lease.send(outgoing.request(&lease, &target.host)).await {
+            let request = outgoing.request(&lease, &target.host);
+            let error = match outgoing.watch(lease.send(request)).await {
                 Ok(response) => {
                     outgoing.source.forget_kept();
                     lease.heed(response.headers());
@@ -166,6 +172,16 @@ impl Inner {
 }
 
 impl Outgoing {
+    /// Waits for the response, and lets go of what was kept for a repeat when it is too late for one.
+    async fn watch<T>(&self, sending: impl Future<Output = T>) -> T {
+        let mut sending = pin!(sending);
+        if let Ok(sent) = timeout(CROSSING, sending.as_mut()).await {
+            return sent;
+        }
+        self.source.forget_kept();
+        sending.await
+    }
+
     fn request(&self, lease: &Lease, host: &str) -> Request<RequestBody> {
         let mut parts = self.parts.clone();
         let to = lease.protocol();

@@ -296,3 +296,74 @@ async fn an_early_response_reaches_a_client_that_is_still_sending() {
     .await;
     assert_eq!(rig.recorder.record().await.status, Some(StatusCode::PAYLOAD_TOO_LARGE));
 }
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_not_passed_off_as_complete() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let (ended, mut saw) = mpsc::unbounded_channel();
+    site.serve(&["http/1.1"], move |_, mut stream| {
+        let ended = ended.clone();
+        async move {
+            read_head(&mut stream).await;
+            let mut body = Vec::new();
+            drop(patiently(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut body)).await);
+            ended.send(body).expect("the test waits");
+        }
+    });
+    for (index, (framing, sent, arrives)) in
+        [("Content-Length: 100", "half", "half"), ("Transfer-Encoding: chunked", "4\r\nhalf\r\n", "4\r\nhalf\r\n")]
+            .into_iter()
+            .enumerate()
+    {
+        let (mut client, _) = rig.client(false).await;
+        say(&mut client, format!("POST / HTTP/1.1\r\nHost: api.openai.com\r\n{framing}\r\n\r\n{sent}")).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(client);
+        let body = patiently(saw.recv()).await.expect("it ended");
+        assert_eq!(String::from_utf8_lossy(&body), arrives, "no end was made up");
+        let record = rig.recorder.records(index + 1).await.remove(index);
+        assert_eq!((record.outcome, record.request_bytes), (Outcome::ClientGone, 4));
+    }
+}
+
+#[tokio::test]
+async fn requests_sent_without_waiting_are_answered_in_order() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        loop {
+            let head = read_head(&mut stream).await;
+            let path = head.split(' ').nth(1).expect("a path");
+            say(&mut stream, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len())).await;
+        }
+    });
+    let (mut client, _) = rig.client(false).await;
+    let requests: String =
+        ["/1", "/2", "/3"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: API.OpenAI.com.:443\r\n\r\n")).concat();
+    say(&mut client, requests).await;
+    for path in ["/1", "/2", "/3"] {
+        expect(&mut client, &format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{path}")).await;
+    }
+    rig.recorder.records(3).await;
+}
+
+#[tokio::test]
+async fn a_body_cut_short_where_only_the_close_could_tell_is_cut_short_for_the_client() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        read_head(&mut stream).await;
+        say(&mut stream, "HTTP/1.0 200 OK\r\n\r\nhalf").await;
+        // No `close_notify`: TLS says that more was to come.
+        drop(stream);
+    });
+    let (mut client, _) = rig.tls_client(false).await;
+    say(&mut client, "GET / HTTP/1.0\r\nHost: api.openai.com\r\n\r\n").await;
+    expect(&mut client, "HTTP/1.0 200 OK\r\n\r\nhalf").await;
+    let error = patiently(tokio::io::AsyncReadExt::read_u8(&mut client)).await.expect_err("an end");
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert!(error.to_string().contains("close_notify"), "{error}");
+    let record = rig.recorder.record().await;
+    assert!(matches!(record.outcome, Outcome::UpstreamFailed(_)), "{record:?}");
+}

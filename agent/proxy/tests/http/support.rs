@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tollgate_ledger::Record;
 use tollgate_llm::{Catalogue, Provider};
 use tollgate_proxy::drain;
@@ -214,6 +214,28 @@ impl Rig {
         far.set_nodelay(true).expect("open");
         let (http, connection, watch) = (self.http.clone(), self.connection(http2), self.watch.clone());
         (near, tokio::spawn(async move { http.serve(far, connection, watch).await }))
+    }
+
+    /// The same, with TLS on the client's side too.
+    pub(crate) async fn tls_client(
+        &self,
+        http2: bool,
+    ) -> (tokio_rustls::client::TlsStream<TcpStream>, JoinHandle<Result<(), ServeError>>) {
+        let authority = Authority::ephemeral(&[HOST.parse().expect("a pattern")]).expect("an authority is made");
+        let roots = Roots::only([authority.certificate_der().clone()]).expect("one root");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback binds");
+        let address = listener.local_addr().expect("bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let alpn: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
+        let connector = TlsConnector::from(tollgate_tls::client_config(&roots, &[alpn]));
+        let acceptor = TlsAcceptor::from(authority.server_config(HOST).expect("permitted"));
+        let (near, far) = tokio::join!(
+            connector.connect(HOST.try_into().expect("a name"), near.expect("connects")),
+            acceptor.accept(far.expect("accepts").0),
+        );
+        let (http, connection, watch) = (self.http.clone(), self.connection(http2), self.watch.clone());
+        let far = far.expect("a handshake");
+        (near.expect("a handshake"), tokio::spawn(async move { http.serve(far, connection, watch).await }))
     }
 
     /// An HTTP/2 client that leaves details to hyper.

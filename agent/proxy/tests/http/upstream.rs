@@ -77,6 +77,30 @@ async fn a_request_that_may_have_been_acted_on_is_not_sent_twice() {
 }
 
 #[tokio::test]
+async fn a_request_that_the_provider_was_thinking_about_is_not_sent_twice() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let (arrived, arrivals) = mpsc::unbounded_channel();
+    site.serve(&["http/1.1"], move |_, mut stream| {
+        let arrived = arrived.clone();
+        async move {
+            expect(&mut stream, POST).await;
+            say(&mut stream, OK).await;
+            expect(&mut stream, POST).await;
+            arrived.send(()).expect("the test waits");
+            // Longer than a request and a close need to cross.
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
+        }
+    });
+    let (mut client, _) = rig.client(false).await;
+    say(&mut client, POST).await;
+    expect(&mut client, OK).await;
+    say(&mut client, POST).await;
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
+    assert_eq!((arrivals.len(), rig.recorder.events(UpstreamEvent::Resent)), (1, 0));
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_host_is_refused_in_the_callers_dialect() {
     let site = Site::of("other.example").await;
     let rig = Rig::new(&site);
