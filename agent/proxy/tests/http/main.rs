@@ -4,7 +4,6 @@ mod bodies;
 mod drain;
 mod http1;
 mod http2;
-mod secrecy;
 mod stress;
 mod support;
 mod upgrade;
