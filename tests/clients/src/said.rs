@@ -1,0 +1,68 @@
+//! What a client printed.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use tollgate_world::{ANTHROPIC, GOOGLE, OPENAI, Output, Pair};
+
+/// A client's output: the answers, and the facts about its connections.
+pub(crate) struct Said {
+    pub(crate) answers: Vec<u8>,
+    /// From `peer ADDRESS PORT` on standard error.
+    pub(crate) peers: BTreeSet<SocketAddr>,
+    /// From `issuer NAME`: who issued the certificate that the client saw.
+    pub(crate) issuers: BTreeSet<String>,
+}
+
+impl Said {
+    pub(crate) fn new(output: Output) -> Result<Self> {
+        let output = output.success()?;
+        let errors = output.errors();
+        let facts = |word: &'static str| {
+            let errors = errors.clone();
+            errors
+                .lines()
+                .filter_map(|line| line.strip_prefix(word))
+                .map(|fact| fact.trim().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let peers = facts("peer ").iter().map(|text| address(text)).collect::<Result<_>>()?;
+        let issuers = facts("issuer ").into_iter().collect();
+        ensure!(!output.stdout.is_empty(), "the client printed no answer\n{output}");
+        Ok(Self { answers: output.stdout, peers, issuers })
+    }
+
+    /// Fails unless every connection was, as the client sees it, to a provider's own address.
+    pub(crate) fn is_connected_to_providers(&self) -> Result<()> {
+        let known = [OPENAI, ANTHROPIC, GOOGLE].map(Pair::https).concat();
+        for peer in &self.peers {
+            ensure!(known.contains(peer), "getpeername() said {peer}, which is no provider's address");
+        }
+        Ok(())
+    }
+
+    /// Fails, and shows the first difference, unless both hold the same bytes.
+    pub(crate) fn is_same_as(&self, other: &Self) -> Result<()> {
+        if self.answers == other.answers {
+            return Ok(());
+        }
+        let (ours, theirs) = (self.text(), other.text());
+        let different = ours.lines().zip(theirs.lines()).position(|(ours, theirs)| ours != theirs);
+        let at = different.unwrap_or_else(|| ours.lines().count().min(theirs.lines().count()));
+        let case = ours.lines().take(at + 1).filter(|line| line.starts_with("== ")).last().unwrap_or("the start");
+        let line = |text: &str| text.lines().nth(at).unwrap_or("(the end)").to_owned();
+        anyhow::bail!("after `{case}`, line {at} differs\n  this run: {}\n  directly: {}", line(&ours), line(&theirs))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.answers).into_owned()
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr> {
+    let parsed = text
+        .split_once(' ')
+        .and_then(|(address, port)| Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?)));
+    parsed.with_context(|| format!("`{text}` is no address and port"))
+}

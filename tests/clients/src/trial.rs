@@ -1,0 +1,203 @@
+//! One client in a world of its own: directly, without trust in the agent, and through it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tollgate_provider::{Exchange, Sums};
+use tollgate_world::{Agent, Program, World};
+
+use crate::counted;
+use crate::said::Said;
+use crate::served::{same, served};
+
+/// A loaded machine starts interpreters slowly.
+const PATIENCE: Duration = Duration::from_mins(4);
+
+/// The header by which SDKs tell the provider that this is not their first try.
+const RETRY: &[&str] = &["x-stainless-retry-count"];
+
+/// How a client comes to trust the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// By the variables that `tollgate exec` sets.
+    Variables,
+    /// By the system's store of roots, Java's included, to which the operator adds the agent's.
+    System,
+}
+
+/// A client, and how it is held against itself.
+pub struct Trial {
+    world: World,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    trust: Trust,
+    own_headers: &'static [&'static str],
+    retries: bool,
+}
+
+/// What one run showed.
+struct Run {
+    said: Said,
+    exchanges: Vec<Exchange>,
+    sums: Sums,
+}
+
+impl Trial {
+    /// A client in a new world.
+    pub fn new(program: impl Into<PathBuf>) -> Result<Self> {
+        Ok(Self {
+            world: World::new()?,
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            trust: Trust::Variables,
+            own_headers: &[],
+            retries: true,
+        })
+    }
+
+    /// Its world.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// How it comes to trust the agent; by variables unless set.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Request headers that the client itself fills differently in each run, in lower case.
+    #[must_use]
+    pub fn own_headers(mut self, names: &'static [&'static str]) -> Self {
+        self.own_headers = names;
+        self
+    }
+
+    /// The client does not try again by itself when its connection fails: its user does.
+    #[must_use]
+    pub fn never_retries(mut self) -> Self {
+        self.retries = false;
+        self
+    }
+
+    /// Runs the client three times and fails where something differs that must not.
+    pub fn run(self) -> Result<()> {
+        let direct = self.directly().context("directly, without an agent")?;
+        self.without_trust(&direct).context("without trust in the agent")?;
+        self.through_agent(&direct).context("through the agent")
+    }
+
+    fn directly(&self) -> Result<Run> {
+        let run = self.observe(self.command())?;
+        run.said.is_connected_to_providers()?;
+        ensure!(!run.exchanges.is_empty(), "the client made no call");
+        Ok(run)
+    }
+
+    /// The client's connections are opened, and neither it nor the provider can tell.
+    fn through_agent(&self, direct: &Run) -> Result<()> {
+        let agent = self.world.agent("")?;
+        let command = match self.trust {
+            Trust::Variables => self.command().envs(agent.trust_variables()?),
+            Trust::System => {
+                self.world.trust(&agent.ca_pem()?)?;
+                self.world.trust_in_java()?;
+                self.command()
+            }
+        };
+        let run = self.observe(command).with_context(|| log_of(&agent))?;
+        self.compare(&run, direct, &[]).with_context(|| log_of(&agent))?;
+        self.is_intercepted(&agent, &run, direct).with_context(|| log_of(&agent))
+    }
+
+    fn is_intercepted(&self, agent: &Agent, run: &Run, direct: &Run) -> Result<()> {
+        let intercepted = counted::connections(agent, "intercepted", "")?;
+        let all = counted::all_connections(agent)?;
+        ensure!(intercepted > 0 && intercepted == all, "{intercepted} of {all} connections were intercepted");
+        ensure!(
+            run.said.issuers.is_disjoint(&direct.said.issuers),
+            "the client saw the provider's own certificate, issued by {:?}",
+            run.said.issuers
+        );
+        counted::is_the_truth(agent, &served(&run.exchanges, self.own_headers), run.sums)
+    }
+
+    /// The client's first connection fails; it tries again and is let through, to the provider's own certificate.
+    fn without_trust(&self, direct: &Run) -> Result<()> {
+        let agent = self.world.agent("")?;
+        if !self.retries {
+            let first = self.command().run()?;
+            ensure!(!first.status.success(), "the client trusts what it cannot know\n{first}");
+        }
+        let run = self.observe(self.command()).with_context(|| log_of(&agent))?;
+        self.compare(&run, direct, RETRY).with_context(|| log_of(&agent))?;
+        ensure!(run.said.issuers == direct.said.issuers, "the client saw certificates of {:?}", run.said.issuers);
+        let refused = counted::connections(&agent, "client_refused", "unknown_ca")?;
+        let tunnelled = counted::connections(&agent, "tunnelled", "client_refused")?;
+        let all = counted::all_connections(&agent)?;
+        ensure!(
+            refused == 1 && tunnelled >= 1 && refused + tunnelled == all,
+            "of {all} connections the client refused {refused}, and {tunnelled} were tunnelled\n{}",
+            log_of(&agent)
+        );
+        agent.stop(Duration::from_mins(1))?.success()?;
+        Ok(())
+    }
+
+    /// Both runs gave the client the same answers, and the provider the same requests but for some headers.
+    fn compare(&self, run: &Run, direct: &Run, but: &[&str]) -> Result<()> {
+        run.said.is_same_as(&direct.said)?;
+        run.said.is_connected_to_providers()?;
+        ensure!(run.said.peers.is_empty() == direct.said.peers.is_empty(), "the client named no other end");
+        let but = [self.own_headers, but].concat();
+        let (ours, theirs) = (served(&run.exchanges, &but), served(&direct.exchanges, &but));
+        same(&ours, &theirs).context("what the provider got and gave differs from a direct run")
+    }
+
+    /// The client as its user would start it, with trust in the internet's own root alone.
+    fn command(&self) -> Program {
+        let root = self.world.root_file();
+        self.world
+            .client_command(&self.program)
+            .args(&self.arguments)
+            .env("SSL_CERT_FILE", &root)
+            .env("NODE_EXTRA_CA_CERTS", &root)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .timeout(PATIENCE)
+    }
+
+    /// Runs a command and takes down what the provider saw of it.
+    fn observe(&self, command: Program) -> Result<Run> {
+        let truth = self.world.provider().truth().clone();
+        truth.clear();
+        let said = Said::new(command.run()?)?;
+        let settled = truth.clone();
+        self.world.in_internet(move || async move { settled.settled().await });
+        Ok(Run { said, exchanges: truth.exchanges(), sums: truth.sums() })
+    }
+}
+
+/// What the agent said of itself; its lines about exchanges are compared elsewhere, and long.
+fn log_of(agent: &Agent) -> String {
+    let log = agent.log();
+    log.lines().filter(|line| !line.contains(r#""target":"exchange""#)).collect::<Vec<_>>().join("\n")
+}

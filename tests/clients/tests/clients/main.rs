@@ -1,0 +1,3 @@
+//! The vendors' SDKs and other people's programs, unmodified, at pinned versions.
+
+mod python;

@@ -1,0 +1,69 @@
+//! The vendors' SDKs for Python, each with the interpreters that are installed.
+
+use anyhow::Result;
+use tollgate_clients::{Trial, other_pythons, python, source};
+
+/// Which folder an SDK is in, its script, and whether it tries again by itself when its connection fails.
+struct Sdk(&'static str, &'static str, bool);
+
+const OPENAI: Sdk = Sdk("", "openai_sdk.py", true);
+/// The last that has its roots from certifi and not from the system.
+const OPENAI_2: Sdk = Sdk("-openai2", "openai_sdk.py", true);
+const ANTHROPIC: Sdk = Sdk("", "anthropic_sdk.py", true);
+const GOOGLE: Sdk = Sdk("", "google_genai_sdk.py", false);
+
+fn try_with(version: &str, Sdk(suffix, script, retries): Sdk) -> Result<()> {
+    let Some(python) = python(version, suffix)? else { return Ok(()) };
+    let trial = Trial::new(python)?.env("PYTHONDONTWRITEBYTECODE", "1").arg(source("python").join(script));
+    if retries { trial.run() } else { trial.never_retries().run() }
+}
+
+#[test]
+fn openai_on_python_3_11() -> Result<()> {
+    try_with("3.11", OPENAI)
+}
+
+#[test]
+fn openai_on_python_3_13() -> Result<()> {
+    try_with("3.13", OPENAI)
+}
+
+#[test]
+fn openai_2_on_python_3_11() -> Result<()> {
+    try_with("3.11", OPENAI_2)
+}
+
+#[test]
+fn openai_2_on_python_3_13() -> Result<()> {
+    try_with("3.13", OPENAI_2)
+}
+
+#[test]
+fn anthropic_on_python_3_11() -> Result<()> {
+    try_with("3.11", ANTHROPIC)
+}
+
+#[test]
+fn anthropic_on_python_3_13() -> Result<()> {
+    try_with("3.13", ANTHROPIC)
+}
+
+#[test]
+fn google_genai_on_python_3_11() -> Result<()> {
+    try_with("3.11", GOOGLE)
+}
+
+#[test]
+fn google_genai_on_python_3_13() -> Result<()> {
+    try_with("3.13", GOOGLE)
+}
+
+#[test]
+fn all_on_another_python_where_there_is_no_other() -> Result<()> {
+    for version in other_pythons(&["3.11", "3.13"])? {
+        for sdk in [OPENAI, OPENAI_2, ANTHROPIC, GOOGLE] {
+            try_with(&version, sdk)?;
+        }
+    }
+    Ok(())
+}
