@@ -16,8 +16,6 @@ pub mod flow;
 #[cfg(not(target_arch = "bpf"))]
 pub mod name;
 pub mod rule;
-pub mod settings;
 
 pub use counter::Counter;
 pub use flow::{Flow, FlowKey};
-pub use settings::Settings;

@@ -16,7 +16,7 @@ use tollgate_ebpf::{
 
 use crate::{
     listener::{self, LOCALHOST4},
-    maps::{ORIGINS, count, is_agent, is_known, now, settings},
+    maps::{CLOSED, ORIGINS, count, is_agent, is_known, now},
     quic,
 };
 
@@ -149,7 +149,7 @@ fn decide(sock: *mut bpf_sock_addr, address: Address) -> Decision {
             count(Counter::Redirected);
             Decision::Listener(listener)
         }
-        Err(_reason) if settings().closed() != 0 => {
+        Err(_reason) if CLOSED.load() != 0 => {
             count(Counter::Refused);
             Decision::Refuse
         }

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use tollgate_ebpf::Counter;
 
-use crate::maps::{HEARTBEAT, LISTENERS, now, settings};
+use crate::maps::{HEARTBEAT, LISTENERS, STALE_AFTER_NS, now};
 
 /// 127.0.0.1.
 pub(crate) const LOCALHOST4: u32 = 0x7f00_0001;
@@ -25,7 +25,7 @@ pub(crate) fn find(context: *mut c_void, netns: u64, v4: bool) -> Result<u16, Co
     let port = LISTENERS.get_ptr(netns).map(|port| unsafe { *port } as u16).ok_or(Counter::NoListener)?;
     // SAFETY: as above.
     let beat = HEARTBEAT.get_ptr(0).map_or(0, |beat| unsafe { *beat });
-    if now().saturating_sub(beat) > settings().stale_after_ns() {
+    if now().saturating_sub(beat) > STALE_AFTER_NS.load() {
         return Err(Counter::Stale);
     }
     if listens(context, port, v4) { Ok(port) } else { Err(Counter::NoListener) }

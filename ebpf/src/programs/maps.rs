@@ -1,14 +1,15 @@
 //! What the programs and the agent share at run time.
 
-use core::{arch::asm, ptr};
+use core::arch::asm;
 
 use aya_ebpf::{
+    Global,
     helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_ns},
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
 };
 use tollgate_ebpf::{
-    Counter, Flow, FlowKey, Settings,
+    Counter, Flow, FlowKey,
     address::{Address, Key},
     counter::COUNTERS as COUNTER_COUNT,
     dns::Scratch,
@@ -16,10 +17,27 @@ use tollgate_ebpf::{
     rule::{KEY, Rule},
 };
 
-/// What the agent fixed when it loaded the programs.
+// What the agent fixes when it loads the programs. The verifier sees constants, so what is off costs nothing.
+
+/// The cgroup whose connections are never redirected; 0 for none.
 #[unsafe(no_mangle)]
-static SETTINGS: Settings =
-    Settings { agent_cgroup: 0, stale_after_ns: 0, agent_tgid: 0, closed: 0, block_quic: 0, reserved: 0 };
+static AGENT_CGROUP: Global<u64> = Global::new(0);
+
+/// The process whose connections are never redirected; 0 for none.
+#[unsafe(no_mangle)]
+static AGENT_TGID: Global<u32> = Global::new(0);
+
+/// 1 to refuse connections that no live listener could take, 0 to let them go direct.
+#[unsafe(no_mangle)]
+pub(crate) static CLOSED: Global<u32> = Global::new(0);
+
+/// 1 to refuse UDP to port 443 of known addresses, so that HTTP/3 clients fall back to TCP.
+#[unsafe(no_mangle)]
+pub(crate) static BLOCK_QUIC: Global<u32> = Global::new(0);
+
+/// How old the heartbeat may be, in nanoseconds, before the agent counts as hung.
+#[unsafe(no_mangle)]
+pub(crate) static STALE_AFTER_NS: Global<u64> = Global::new(0);
 
 /// Reversed names to what else must hold. The agent sets its size.
 #[map]
@@ -53,33 +71,6 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTER_COUNT,
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// The settings, which the compiler must not take for the zeros above.
-#[inline(always)]
-pub(crate) fn settings() -> &'static SettingsCell {
-    // SAFETY: the cell is a transparent wrapper.
-    unsafe { &*(&raw const SETTINGS).cast() }
-}
-
-/// [`Settings`] that are read from the loaded object.
-#[repr(transparent)]
-pub(crate) struct SettingsCell(Settings);
-
-macro_rules! setting {
-    ($($name:ident: $type:ty),+) => {
-        impl SettingsCell {
-            $(
-                #[inline(always)]
-                pub(crate) fn $name(&self) -> $type {
-                    // SAFETY: a reference is valid, aligned and initialised.
-                    unsafe { ptr::read_volatile(&raw const self.0.$name) }
-                }
-            )+
-        }
-    };
-}
-
-setting!(agent_cgroup: u64, stale_after_ns: u64, agent_tgid: u32, closed: u32, block_quic: u32);
-
 /// Counts something.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
@@ -108,11 +99,11 @@ pub(crate) fn is_known(address: Address) -> bool {
 /// Whether the calling process is the agent, whose connections must not come back to it.
 #[inline(always)]
 pub(crate) fn is_agent() -> bool {
-    let cgroup = settings().agent_cgroup();
+    let cgroup = AGENT_CGROUP.load();
     // SAFETY: the helper has no precondition.
     if cgroup != 0 && unsafe { bpf_get_current_cgroup_id() } == cgroup {
         return true;
     }
-    let tgid = settings().agent_tgid();
+    let tgid = AGENT_TGID.load();
     tgid != 0 && (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32 == tgid
 }

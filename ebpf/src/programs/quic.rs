@@ -5,7 +5,7 @@ use tollgate_ebpf::{Counter, address::Address};
 
 use crate::{
     connect::{ALLOW, REFUSE, address4, address6, port},
-    maps::{count, is_agent, is_known, settings},
+    maps::{BLOCK_QUIC, count, is_agent, is_known},
 };
 
 /// Unconnected datagrams of IPv4 sockets.
@@ -25,13 +25,13 @@ pub(crate) fn sendmsg6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn decide(address: Address, port: u16) -> i32 {
     // Asked in the order of cost: datagrams are many, and most are not for this port.
-    if port == HTTPS && settings().block_quic() != 0 && is_known(address) && is_refused(port) { REFUSE } else { ALLOW }
+    if port == HTTPS && BLOCK_QUIC.load() != 0 && is_known(address) && is_refused(port) { REFUSE } else { ALLOW }
 }
 
 /// Whether UDP to this port of a known address is refused. Counts it.
 #[inline(always)]
 pub(crate) fn is_refused(port: u16) -> bool {
-    if port != HTTPS || settings().block_quic() == 0 || is_agent() {
+    if port != HTTPS || BLOCK_QUIC.load() == 0 || is_agent() {
         return false;
     }
     count(Counter::QuicRefused);

@@ -8,7 +8,7 @@ use aya::{
     programs::{CgroupAttachMode, CgroupSkbAttachType, Program},
 };
 use tollgate_ebpf::{
-    Settings, name,
+    name,
     rule::{KEY, Rule},
 };
 
@@ -42,8 +42,6 @@ unsafe impl Pod for Shared<tollgate_ebpf::FlowKey> {}
 // SAFETY: as above.
 unsafe impl Pod for Shared<tollgate_ebpf::flow::Known> {}
 // SAFETY: as above.
-unsafe impl Pod for Shared<Settings> {}
-// SAFETY: as above.
 unsafe impl Pod for Shared<Rule> {}
 
 /// Links of all programs to one cgroup. Dropping one detaches its program.
@@ -64,10 +62,19 @@ pub(super) struct Programs {
 impl Programs {
     /// Loads every program, and fills in the names.
     pub(super) fn load(options: &Options) -> Result<Self, LoadError> {
-        let settings = Shared(settings(options)?);
+        let (cgroup, tgid) = exemption(options)?;
+        let stale_after = u64::try_from(options.stale_after.as_nanos()).unwrap_or(u64::MAX);
+        let closed = u32::from(options.on_failure == OnFailure::Closed);
+        let block_quic = u32::from(options.block_quic);
         let rules = name::compile(&options.patterns)?;
         let mut loader = EbpfLoader::new();
-        loader.override_global("SETTINGS", &settings, true).map_max_entries("NAMES", rules.len().max(1) as u32);
+        loader
+            .override_global("AGENT_CGROUP", &cgroup, true)
+            .override_global("AGENT_TGID", &tgid, true)
+            .override_global("CLOSED", &closed, true)
+            .override_global("BLOCK_QUIC", &block_quic, true)
+            .override_global("STALE_AFTER_NS", &stale_after, true)
+            .map_max_entries("NAMES", rules.len().max(1) as u32);
         let mut programs = Self { ebpf: loader.load(OBJECT).map_err(LoadError::object)? };
         let mut names: LpmTrie<MapData, [u8; KEY], Shared<Rule>> = programs.map("NAMES")?;
         for name::Compiled { prefix, rule } in rules {
@@ -144,20 +151,14 @@ pub(super) fn now_ns() -> u64 {
     Duration::from(now).as_nanos() as u64
 }
 
-fn settings(options: &Options) -> Result<Settings, LoadError> {
+/// The cgroup and the process whose connections are the agent's own; 0 for none.
+fn exemption(options: &Options) -> Result<(u64, u32), LoadError> {
     // Elsewhere the number would be some other process's.
     let global_ids = fs::metadata("/proc/self/ns/pid").is_ok_and(|link| link.ino() == INITIAL_PID_NAMESPACE);
     if !global_ids && options.agent_cgroup.is_none() {
         return Err(LoadError::Exemption);
     }
-    Ok(Settings {
-        agent_cgroup: options.agent_cgroup.unwrap_or(0),
-        stale_after_ns: u64::try_from(options.stale_after.as_nanos()).unwrap_or(u64::MAX),
-        agent_tgid: if global_ids { std::process::id() } else { 0 },
-        closed: u32::from(options.on_failure == OnFailure::Closed),
-        block_quic: u32::from(options.block_quic),
-        reserved: 0,
-    })
+    Ok((options.agent_cgroup.unwrap_or(0), if global_ids { std::process::id() } else { 0 }))
 }
 
 /// The programs, as the build script made them.
