@@ -1,6 +1,7 @@
 //! The programs in the kernel, and their maps.
 
 mod error;
+mod log;
 mod object;
 
 use std::{fs::File, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
@@ -10,7 +11,10 @@ use parking_lot::Mutex;
 use tollgate_ebpf::{Counter, address::Address, flow::Known, name::Pattern};
 
 pub use self::error::{AttachError, LoadError, MapError};
-use self::object::{Links, Programs, Shared};
+use self::{
+    log::ProgramLog,
+    object::{Links, Programs, Shared},
+};
 use crate::{
     Flow, NetnsCookie,
     flow::{from_octets, to_octets},
@@ -68,6 +72,7 @@ pub struct Kernel {
     addresses: Mutex<HashMap<MapData, [u8; 16], Shared<Known>>>,
     heartbeat: Mutex<Array<MapData, u64>>,
     counters: PerCpuArray<MapData, u64>,
+    log: Mutex<Option<ProgramLog>>,
     verified: Vec<(&'static str, u32)>,
 }
 
@@ -82,6 +87,7 @@ impl Kernel {
             addresses: Mutex::new(programs.map("ADDRESSES")?),
             heartbeat: Mutex::new(programs.map("HEARTBEAT")?),
             counters: programs.map("COUNTERS")?,
+            log: Mutex::new(programs.log()),
             verified: programs.verified_instructions(),
             programs: Mutex::new(programs),
         };
@@ -117,11 +123,15 @@ impl Kernel {
         }
     }
 
-    /// Tells the programs that the agent is well. To be called every second, from where it would notice a hang.
+    /// Tells the programs that the agent is well, and passes on what they logged. To be called every second, from where
+    /// a hang would be noticed.
     pub fn beat(&self) {
         let written = self.heartbeat.lock().set(0, object::now_ns(), 0);
         if let Err(error) = written {
             tracing::warn!(%error, "the heartbeat could not be written; connections will soon go direct");
+        }
+        if let Some(log) = self.log.lock().as_mut() {
+            log.flush();
         }
     }
 

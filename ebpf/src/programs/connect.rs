@@ -3,12 +3,14 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::bpf_sock_addr,
     helpers::generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie},
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid},
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
+use aya_log_ebpf::{debug, warn};
 use tollgate_ebpf::{
     Counter, Flow,
     address::{Address, Key},
@@ -33,7 +35,7 @@ const MPTCP: u32 = 262;
 #[cgroup_sock_addr(connect4)]
 pub(crate) fn connect4(context: SockAddrContext) -> i32 {
     let sock = context.sock_addr;
-    match decide(sock, address4(sock)) {
+    match decide(&context, address4(sock)) {
         Decision::Pass => ALLOW,
         Decision::Refuse => REFUSE,
         Decision::Listener(port) => {
@@ -48,7 +50,7 @@ pub(crate) fn connect4(context: SockAddrContext) -> i32 {
 pub(crate) fn connect6(context: SockAddrContext) -> i32 {
     let sock = context.sock_addr;
     let address = address6(sock);
-    match decide(sock, address) {
+    match decide(&context, address) {
         Decision::Pass => ALLOW,
         Decision::Refuse => REFUSE,
         Decision::Listener(port) => {
@@ -119,7 +121,8 @@ enum Decision {
 
 /// The checks, cheapest and most frequent first: for all other traffic of the node this is one look-up.
 #[inline(always)]
-fn decide(sock: *mut bpf_sock_addr, address: Address) -> Decision {
+fn decide(context: &SockAddrContext, address: Address) -> Decision {
+    let sock = context.sock_addr;
     if !is_known(address) {
         return Decision::Pass;
     }
@@ -143,10 +146,12 @@ fn decide(sock: *mut bpf_sock_addr, address: Address) -> Decision {
     // SAFETY: the context is this program's.
     let netns = unsafe { bpf_get_netns_cookie(sock.cast()) };
     match listener::find(sock.cast(), netns, address.is_v4())
-        .and_then(|listener| remember(sock, address, netns, listener))
+        .and_then(|listener| remember(context, address, netns, listener))
     {
         Ok(listener) => {
             count(Counter::Redirected);
+            // Off unless the agent logs at that level, too; then the verifier drops it.
+            debug!(context, "process {} is redirected to port {}", context.tgid(), listener);
             Decision::Listener(listener)
         }
         Err(_reason) if CLOSED.load() != 0 => {
@@ -172,7 +177,8 @@ fn bound_device(sock: *mut bpf_sock_addr) -> u32 {
 
 /// Notes who is going where, under the socket's cookie.
 #[inline(always)]
-fn remember(sock: *mut bpf_sock_addr, address: Address, netns: u64, listener: u16) -> Result<u16, Counter> {
+fn remember(context: &SockAddrContext, address: Address, netns: u64, listener: u16) -> Result<u16, Counter> {
+    let sock = context.sock_addr;
     let caller = bpf_get_current_pid_tgid();
     let user = bpf_get_current_uid_gid();
     // SAFETY: the context is this program's, and the other helpers have no precondition.
@@ -191,6 +197,9 @@ fn remember(sock: *mut bpf_sock_addr, address: Address, netns: u64, listener: u1
         port: port(sock),
         listener,
     };
-    ORIGINS.insert(cookie, &flow, 0).map_err(|_errno| Counter::FlowLost)?;
+    if let Err(errno) = ORIGINS.insert(cookie, &flow, 0) {
+        warn!(context, "a flow cannot be remembered, error {}", errno);
+        return Err(Counter::FlowLost);
+    }
     Ok(listener)
 }

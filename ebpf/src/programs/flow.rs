@@ -8,6 +8,7 @@ use aya_ebpf::{
     macros::{cgroup_sock, sock_ops},
     programs::{SockContext, SockOpsContext},
 };
+use aya_log_ebpf::warn;
 use tollgate_ebpf::{
     Counter, FlowKey,
     address::{Address, Key},
@@ -61,8 +62,9 @@ pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
         port: local_port,
         reserved: 0,
     };
-    if FLOWS.insert(&key, flow, 0).is_err() {
+    if let Err(errno) = FLOWS.insert(&key, flow, 0) {
         count(Counter::FlowLost);
+        warn!(&context, "a connection cannot be tied to its flow, error {}", errno);
     }
     OK
 }

@@ -12,7 +12,7 @@ use tollgate_ebpf::{
     rule::{KEY, Rule},
 };
 
-use super::{AttachError, LoadError, MapError, OnFailure, Options};
+use super::{AttachError, LoadError, MapError, OnFailure, Options, log::ProgramLog};
 
 /// The programs, in the order they are attached: what a redirected connection needs comes first, what redirects last.
 const PROGRAMS: [&str; 9] = [
@@ -66,6 +66,7 @@ impl Programs {
         let stale_after = u64::try_from(options.stale_after.as_nanos()).unwrap_or(u64::MAX);
         let closed = u32::from(options.on_failure == OnFailure::Closed);
         let block_quic = u32::from(options.block_quic);
+        let log_level = ProgramLog::level();
         let rules = name::compile(&options.patterns)?;
         let mut loader = EbpfLoader::new();
         loader
@@ -74,6 +75,7 @@ impl Programs {
             .override_global("CLOSED", &closed, true)
             .override_global("BLOCK_QUIC", &block_quic, true)
             .override_global("STALE_AFTER_NS", &stale_after, true)
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
             .map_max_entries("NAMES", rules.len().max(1) as u32);
         let mut programs = Self { ebpf: loader.load(OBJECT).map_err(LoadError::object)? };
         let mut names: LpmTrie<MapData, [u8; KEY], Shared<Rule>> = programs.map("NAMES")?;
@@ -104,6 +106,11 @@ impl Programs {
     ) -> Result<M, LoadError> {
         let map = self.ebpf.take_map(name).ok_or(LoadError::Part(name))?;
         Ok(M::try_from(map).map_err(MapError::writing(name))?)
+    }
+
+    /// Takes the programs' log out of the object.
+    pub(super) fn log(&mut self) -> Option<ProgramLog> {
+        ProgramLog::take(&mut self.ebpf)
     }
 
     /// Attaches every program, or none.

@@ -6,6 +6,7 @@ mod budget;
 mod dns;
 mod failure;
 mod lab;
+mod log;
 mod probe;
 mod quic;
 mod redirect;
