@@ -27,11 +27,13 @@ pub struct Relayed {
     inner: Incoming,
     open: Open,
     lease: Option<Lease>,
+    /// The head says `content-length`, on HTTP/1.1.
+    framed: bool,
 }
 
 impl Relayed {
-    pub(crate) fn new(inner: Incoming, open: Open, lease: Lease) -> Self {
-        Self { inner, open, lease: Some(lease) }
+    pub(crate) fn new(inner: Incoming, open: Open, lease: Lease, framed: bool) -> Self {
+        Self { inner, open, lease: Some(lease), framed }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -98,7 +100,8 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(body) => body.is_end_stream(),
-            Self::Relayed(relayed) => relayed.inner.is_end_stream(),
+            // Of a body known to be empty hyper takes the `content-length` away, to write its own after all other fields.
+            Self::Relayed(relayed) => relayed.inner.is_end_stream() && !relayed.framed,
         }
     }
 

@@ -157,7 +157,8 @@ fn answer(
     if to == Protocol::Http1 && parts.version == Version::HTTP_2 {
         parts.version = Version::HTTP_11;
     }
-    Response::from_parts(parts, ResponseBody::Relayed(Box::new(Relayed::new(body, open, lease))))
+    let framed = to == Protocol::Http1 && parts.headers.contains_key(CONTENT_LENGTH);
+    Response::from_parts(parts, ResponseBody::Relayed(Box::new(Relayed::new(body, open, lease, framed))))
 }
 
 fn failed(
