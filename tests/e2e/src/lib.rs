@@ -1,6 +1,11 @@
 //! What the end-to-end tests share: calls by curl, which knows nothing of the agent.
 #![forbid(unsafe_code)]
 
+pub mod origin;
+pub mod probe;
+pub mod stage;
+pub mod wire;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
