@@ -73,7 +73,7 @@ mod tests {
             true
         });
         drop(watch);
-        trigger.drain(Duration::from_secs(60)).await.expect("both watches are dropped");
+        trigger.drain(Duration::from_mins(1)).await.expect("both watches are dropped");
         assert!(worker.await.expect("the worker ends"));
     }
 
