@@ -8,9 +8,7 @@ use tollgate_provider::Sums;
 use tollgate_world::Agent;
 
 use crate::served::{Served, same};
-
-/// A line is written a moment after its client has the answer.
-const SETTLED: Duration = Duration::from_secs(20);
+use crate::trial::SETTLED;
 
 /// One exchange as both the provider and the agent know it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,23 +20,17 @@ struct Counted {
     completed: bool,
     request_bytes: u64,
     response_bytes: u64,
-    /// Input, output, cache read, cache write, reasoning.
-    usage: [u64; 5],
+    /// Input, output, cache read, cache write, reasoning. None is something else than zero.
+    usage: Option<[u64; 5]>,
 }
 
 /// Fails unless the agent's log holds exactly these exchanges, with the same models, bytes and tokens, and its metrics their sums.
 pub(crate) fn is_the_truth(agent: &Agent, served: &[Served], sums: Sums) -> Result<()> {
     let deadline = Instant::now() + SETTLED;
-    let mut lines = lines(agent)?;
-    while lines.len() < served.len() && Instant::now() < deadline {
+    while lines(&agent.log())?.len() < served.len() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
-        lines = self::lines(agent)?;
     }
-    let mut truth: Vec<_> = served.iter().map(Counted::by_provider).collect();
-    truth.sort();
-    lines.sort();
-    same(&lines, &truth).context("what the agent logged differs from what the provider served")?;
-
+    is_logged(&agent.log(), served)?;
     let page = agent.metrics()?;
     let usage = sums.usage;
     for (name, label, truth) in [
@@ -56,10 +48,23 @@ pub(crate) fn is_the_truth(agent: &Agent, served: &[Served], sums: Sums) -> Resu
     Ok(())
 }
 
+/// Fails unless the log holds exactly these exchanges.
+pub(crate) fn is_logged(log: &str, served: &[Served]) -> Result<()> {
+    let mut lines = lines(log)?;
+    lines.sort();
+    let mut truth: Vec<_> = served.iter().map(Counted::by_provider).collect();
+    truth.sort();
+    same(&lines, &truth).context("what the agent logged differs from what the provider served")
+}
+
 /// How many connections had this fate.
-pub(crate) fn connections(agent: &Agent, fate: &str, reason: &str) -> Result<u64> {
-    let labels = [format!("fate=\"{fate}\""), format!("reason=\"{reason}\"")];
-    sum(&agent.metrics()?, "tollgate_connections_total", &labels.each_ref().map(String::as_str))
+pub(crate) fn connections(agent: &Agent, fate: &str) -> Result<u64> {
+    sum(&agent.metrics()?, "tollgate_connections_total", &[&format!("fate=\"{fate}\"")])
+}
+
+/// How many connections were tunnelled, by this metrics page.
+pub(crate) fn tunnels(page: &str) -> Result<u64> {
+    sum(page, "tollgate_connections_total", &[r#"fate="tunnelled""#])
 }
 
 /// How many connections there were in all.
@@ -86,8 +91,7 @@ fn sum(page: &str, name: &str, labels: &[&str]) -> Result<u64> {
 }
 
 /// The log's lines about exchanges.
-fn lines(agent: &Agent) -> Result<Vec<Counted>> {
-    let log = agent.log();
+fn lines(log: &str) -> Result<Vec<Counted>> {
     // The last line may still be being written.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
     let values = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -98,6 +102,7 @@ impl Counted {
     fn by_agent(line: &Value) -> Result<Self> {
         let text = |key: &str| line[key].as_str().map(str::to_owned);
         let number = |key: &str| line[key].as_u64().unwrap_or_default();
+        let tokens = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
         Ok(Self {
             host: text("host").context("a line without a host")?,
             request_model: text("request_model"),
@@ -106,8 +111,7 @@ impl Counted {
             completed: line["outcome"] == "completed",
             request_bytes: number("request_bytes"),
             response_bytes: number("response_bytes"),
-            usage: ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"]
-                .map(number),
+            usage: line["input_tokens"].is_u64().then(|| tokens.map(number)),
         })
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Served {
     pub(crate) stream: bool,
     pub(crate) status: u16,
     pub(crate) response_bytes: u64,
-    pub(crate) usage: [u64; 5],
+    pub(crate) usage: Option<[u64; 5]>,
     pub(crate) completed: bool,
 }
 
@@ -51,16 +51,15 @@ impl Served {
             stream: exchange.stream,
             status: exchange.status,
             response_bytes: exchange.response_bytes,
-            usage: fields(exchange.usage),
+            usage: exchange.usage.map(fields),
             // A fault that these clients meet is an answer like any other to those who carry it.
             completed: matches!(exchange.outcome, Outcome::Completed | Outcome::Faulted),
         }
     }
 }
 
-/// Input, output, cache read, cache write, reasoning. No usage is no tokens.
-pub(crate) fn fields(usage: Option<Usage>) -> [u64; 5] {
-    let usage = usage.unwrap_or_default();
+/// Input, output, cache read, cache write, reasoning.
+fn fields(usage: Usage) -> [u64; 5] {
     [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.reasoning]
 }
 
