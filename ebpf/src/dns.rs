@@ -1,14 +1,14 @@
 //! Reads a DNS answer (RFC 1035) and tells which addresses an intercepted name has.
 //!
 //! The code is written for the kernel's verifier: loops have constant bounds, indices are masked right where they
-//! are used, and what lives across a step is in memory ([`Slot`]), so that the verifier forgets its value and the
+//! are used, and what lives across a step is in memory ([`Slot`](crate::verifier::Slot)), so that the verifier forgets its value and the
 //! states of a loop merge. It reads nothing outside its scratch memory, whatever the message says. Records may be
 //! in any order; an address counts only if the chain of CNAMEs from the question leads to its owner.
 
 mod scratch;
 mod walk;
 
-pub use scratch::{Key, Scratch, Slot};
+pub use scratch::{Key, Scratch};
 
 use crate::{address::Address, rule::Name};
 

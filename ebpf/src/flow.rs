@@ -59,3 +59,9 @@ const _: () = {
     assert!(core::mem::offset_of!(FlowKey, port) == 24);
     assert!(size_of::<Known>() == 8);
 };
+
+/// The priority (`SO_PRIORITY`) that an agent's sockets have while they connect. It is how agents let each other be: two that
+/// steer the same programs, during an upgrade or `exec` beside a node-wide one, would else hand a connection to and fro for ever.
+/// Only a process with CAP_NET_ADMIN can set a priority above 6 (socket(7)); a mark (`SO_MARK`) would do as well, but CNIs have
+/// claimed its bits.
+pub const AGENT_PRIORITY: u32 = 0x746f_6c6c;

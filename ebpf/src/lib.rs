@@ -16,6 +16,7 @@ pub mod flow;
 #[cfg(not(target_arch = "bpf"))]
 pub mod name;
 pub mod rule;
+pub mod verifier;
 
 pub use counter::Counter;
 pub use flow::{Flow, FlowKey};

@@ -1,9 +1,10 @@
 //! The memory that a message is read in.
 
-use core::ptr;
-
 use super::MESSAGE;
-use crate::rule::{HEAD, KEY, Name, lower};
+use crate::{
+    rule::{HEAD, KEY, Name, lower},
+    verifier::{Slot, load, opaque},
+};
 
 /// What can be read beyond the last masked index without a further check.
 const SPARE: usize = 80;
@@ -28,34 +29,6 @@ pub struct Key {
     pub bits: u32,
     /// The reversed name, and a NUL after its last byte.
     pub bytes: [u8; KEY],
-}
-
-/// A number in memory, which neither the compiler nor the verifier knows anything about once it is stored.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Slot<T>(T);
-
-impl<T: Copy> Slot<T> {
-    /// What was stored last.
-    #[inline(always)]
-    pub fn get(&self) -> T {
-        // SAFETY: a reference is valid, aligned and initialised.
-        unsafe { ptr::read_volatile(&raw const self.0) }
-    }
-
-    /// Stores a value.
-    #[inline(always)]
-    pub fn set(&mut self, value: T) {
-        // SAFETY: a mutable reference is valid and aligned.
-        unsafe { ptr::write_volatile(&raw mut self.0, value) }
-    }
-
-    /// The value, with nothing known about it.
-    #[inline(always)]
-    pub fn launder(&mut self, value: T) -> T {
-        self.set(value);
-        self.get()
-    }
 }
 
 /// Where the reader is in the message; all offsets count from the message's start.
@@ -177,46 +150,8 @@ impl Scratch {
     }
 }
 
-/// An offset inside the message. The compiler must not drop the mask because of what it concluded from an earlier
-/// comparison: the verifier may not have concluded the same.
+/// An offset inside the message.
 #[inline(always)]
 fn inside(at: u32) -> usize {
     (opaque(at) & MASK) as usize
-}
-
-/// Eight bytes as a little-endian word, in one instruction: by default the compiler takes eight, for it does not know
-/// that kernels with BPF have unaligned access. To tell it so would make it use that for the stack too, where the
-/// verifier forbids it.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-fn load<const N: usize>(bytes: &[u8; N], start: usize) -> u64 {
-    let word: u64;
-    // SAFETY: the callers keep the word inside the bytes, and the verifier proves it.
-    unsafe {
-        let place = bytes.as_ptr().add(start);
-        core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) place, options(pure, readonly, nostack));
-    }
-    u64::from_le(word)
-}
-
-#[cfg(not(target_arch = "bpf"))]
-#[inline(always)]
-fn load<const N: usize>(bytes: &[u8; N], start: usize) -> u64 {
-    u64::from_le_bytes(*bytes[start..].first_chunk().expect("the callers keep the word inside"))
-}
-
-/// The same number, of which the compiler knows nothing.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-fn opaque(number: u32) -> u32 {
-    let mut number = u64::from(number);
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
-    number as u32
-}
-
-#[cfg(not(target_arch = "bpf"))]
-#[inline(always)]
-fn opaque(number: u32) -> u32 {
-    number
 }

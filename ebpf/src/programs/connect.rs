@@ -14,6 +14,7 @@ use aya_log_ebpf::{debug, warn};
 use tollgate_ebpf::{
     Counter, Flow,
     address::{Address, Key},
+    flow::AGENT_PRIORITY,
 };
 
 use crate::{
@@ -134,7 +135,7 @@ fn decide(context: &SockAddrContext, address: Address) -> Decision {
     if protocol != TCP && protocol != MPTCP {
         return Decision::Pass;
     }
-    if is_agent() {
+    if is_agent() || priority(sock) == AGENT_PRIORITY {
         count(Counter::Agent);
         return Decision::Pass;
     }
@@ -172,6 +173,16 @@ fn bound_device(sock: *mut bpf_sock_addr) -> u32 {
     unsafe {
         let socket = (*sock).__bindgen_anon_1.sk;
         if socket.is_null() { 0 } else { read_volatile(&raw const (*socket).bound_dev_if) }
+    }
+}
+
+/// What the socket's packets are queued by; 0 unless it was set.
+#[inline(always)]
+fn priority(sock: *mut bpf_sock_addr) -> u32 {
+    // SAFETY: the kernel's context is valid, and its socket is there for as long as the program runs.
+    unsafe {
+        let socket = (*sock).__bindgen_anon_1.sk;
+        if socket.is_null() { 0 } else { read_volatile(&raw const (*socket).priority) }
     }
 }
 

@@ -12,6 +12,7 @@ use tollgate_ebpf::{
     dns::{self, Key, MESSAGE, Outcome, Scratch, Sink},
     flow::Known,
     rule::{KEY, Name},
+    verifier::opaque,
 };
 
 use crate::maps::{ADDRESSES, NAMES, SCRATCH, count, now};
@@ -81,10 +82,9 @@ fn learn(skb: *mut __sk_buff, offset: u32, length: u32) {
     if length > rest {
         return;
     }
-    let length = core::hint::black_box(if length > MESSAGE as u32 { MESSAGE as u32 } else { length });
-    if length == 0 || length > MESSAGE as u32 {
-        return;
-    }
+    let length = if length > MESSAGE as u32 { MESSAGE as u32 } else { length };
+    // From 1 to the room there is, so that older verifiers see it, too. No length becomes more than the packet has.
+    let length = (opaque(length.wrapping_sub(1)) & (MESSAGE as u32 - 1)) + 1;
     // SAFETY: the message has room for the length.
     if unsafe { bpf_skb_load_bytes(skb.cast(), offset, scratch.message.as_mut_ptr().cast(), length) } != 0 {
         return;
