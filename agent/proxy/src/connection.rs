@@ -216,16 +216,15 @@ impl Proxy {
             }
         };
         let Accepted { client, caller, destination, started } = accepted;
-        let report = |fate| {
-            self.observer.connection(ConnectionRecord {
-                caller: Arc::clone(&caller),
-                host: Some(Arc::clone(&host)),
-                destination,
-                fate,
-                carried: Carried::default(),
-                duration: started.elapsed(),
-            });
+        let record = |fate| ConnectionRecord {
+            caller: Arc::clone(&caller),
+            host: Some(Arc::clone(&host)),
+            destination,
+            fate,
+            carried: Carried::default(),
+            duration: started.elapsed(),
         };
+        let report = |fate| self.observer.connection(record(fate));
         // Whoever left before our certificate was sent did not refuse it: they had waited long enough, while we were hung.
         if has_ended(&client).await {
             return report(Fate::ClientGone);
@@ -240,20 +239,27 @@ impl Proxy {
             }
             Err(_elapsed) => return report(Fate::HandshakeFailed),
         };
-        report(Fate::Intercepted);
         let opened = Instant::now();
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let (refusals, program, to) = (Arc::clone(&self.refusals), Arc::clone(&caller.program), Arc::clone(&host));
-        let (stream, verdict) = Opened::new(stream, move || refusals.forgive(&program, &to));
+        let (refusals, observer, accepted) =
+            (Arc::clone(&self.refusals), Arc::clone(&self.observer), record(Fate::Intercepted));
+        let (program, to) = (Arc::clone(&caller.program), Arc::clone(&host));
+        let (stream, verdict) = Opened::new(stream, move || {
+            refusals.forgive(&program, &to);
+            observer.connection(accepted);
+        });
         let connection =
             Connection { host: Arc::clone(&host), destination, caller: Arc::clone(&caller), provider, http2 };
         if let Err(error) = self.http.serve(stream, connection, drain).await {
             tracing::debug!(program = %caller.program, %host, %error, "a client connection ended in an error");
         }
-        if let FirstWord::Refused(refusal) = verdict.first_word()
-            && opened.elapsed() < RIGHT_AFTER
-        {
-            report(self.refused(&caller, &host, refusal));
+        match verdict.first_word() {
+            FirstWord::Data => {}
+            FirstWord::Refused(refusal) if opened.elapsed() < RIGHT_AFTER => {
+                report(self.refused(&caller, &host, refusal));
+            }
+            // Made in advance and never used.
+            FirstWord::Refused(_) | FirstWord::Awaited => report(Fate::Intercepted),
         }
     }
 

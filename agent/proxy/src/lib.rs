@@ -6,6 +6,7 @@
 mod exchange;
 mod opened;
 mod prefixed;
+mod socket;
 
 pub mod accept;
 pub mod connection;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::socket;
+
 /// Copied at once, each way. Two TLS records of the largest size (RFC 8446 § 5.1).
 const BUFFER: usize = 32 * 1024;
 
@@ -45,7 +47,7 @@ pub enum TunnelError {
 
 /// Connects to where the application wanted to go.
 pub async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, TunnelError> {
-    let stream = tokio::time::timeout(limit, TcpStream::connect(address))
+    let stream = tokio::time::timeout(limit, socket::connect(address))
         .await
         .map_err(|_elapsed| TunnelError::TimedOut { address, limit })?
         .map_err(|source| TunnelError::Connect { address, source })?;

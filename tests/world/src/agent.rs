@@ -24,6 +24,7 @@ const START: Duration = Duration::from_mins(1);
 
 /// A running `tollgate run`. It is killed when this is dropped.
 pub struct Agent {
+    admin: SocketAddr,
     running: Running,
     directory: PathBuf,
     world: Arc<Inner>,
@@ -41,6 +42,14 @@ impl World {
         Ok(agent)
     }
 
+    /// One more agent, whose admin pages are at another port than the usual one.
+    pub fn another_agent(&self, port: u16, config: &str) -> Result<Agent> {
+        let config = format!("{config}\nadmin:\n  listen: 127.0.0.1:{port}\n");
+        let agent = Agent { admin: SocketAddr::new(ADMIN.ip(), port), ..self.agent_unready(&config)? };
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
     /// The same, without waiting: for agents that shall not start.
     pub fn agent_unready(&self, config: &str) -> Result<Agent> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -50,7 +59,7 @@ impl World {
         fs::write(&file, complete(config, &self.client_cgroup(), &directory))
             .context("cannot write the configuration")?;
         let running = self.agent_command(binary()?).args(["run", "--config"]).arg(&file).start()?;
-        Ok(Agent { running, directory, world: self.share() })
+        Ok(Agent { admin: ADMIN, running, directory, world: self.share() })
     }
 
     /// A `tollgate` command, such as `exec -- curl …`, on the client host outside the client cgroup.
@@ -116,7 +125,7 @@ impl Agent {
 
     /// The status and body of a page of its admin listener, asked from the client host.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        http::get(&self.world.client, ADMIN, path)
+        http::get(&self.world.client, self.admin, path)
     }
 
     /// The metrics page.

@@ -5,6 +5,8 @@ use std::pin::Pin;
 
 use tokio::net::TcpStream;
 
+use crate::socket;
+
 /// A connection being made.
 pub type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
@@ -26,7 +28,7 @@ pub struct SystemDial;
 
 impl Dial for SystemDial {
     fn dial(&self, address: SocketAddr) -> Dialing {
-        Box::pin(TcpStream::connect(address))
+        Box::pin(socket::connect(address))
     }
 
     fn resolve(&self, host: &str, port: u16) -> Resolving {
