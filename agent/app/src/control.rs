@@ -1,6 +1,7 @@
 //! The admin listener, on a thread and runtime of its own: a slow scrape cannot touch a request. And its client, for
 //! `doctor`.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -20,6 +21,8 @@ use crate::agent::Agent;
 
 /// How long `doctor` waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the admin address of an agent that is being replaced is tried.
+const TAKE_OVER: Duration = Duration::from_millis(500);
 /// The largest status that `doctor` reads, in bytes.
 const LARGEST: usize = 4 * 1024 * 1024;
 
@@ -40,34 +43,68 @@ struct Shown {
 pub(crate) fn start(config: &Config, metrics: &Arc<Metrics>, health: &Health) -> anyhow::Result<Control> {
     let shown = Arc::new(OnceLock::new());
     let Some(address) = config.admin.listen else { return Ok(Control { address: None, shown, serving: None }) };
-    let listener = std::net::TcpListener::bind(address).with_context(|| {
-        format!("admin.listen: cannot listen on {address}; free it, name another address, or write `off`")
-    })?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+    let listener = match std::net::TcpListener::bind(address) {
+        Ok(listener) => {
+            listener.set_nonblocking(true)?;
+            Some(listener)
+        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse && matches!(ask(config), Asked::Running(_)) => {
+            tracing::info!(%address, "another agent has the admin address; it is taken over when that agent is gone");
+            None
+        }
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!("admin.listen: cannot listen on {address}; free it, name another address, or write `off`")
+            });
+        }
+    };
     let terminate = config.terminate;
     let telling = Arc::clone(&shown);
     let pages = Arc::new(Pages::new(Arc::clone(metrics), health.clone(), move || state(terminate, telling.get())));
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("admin".into())
-        .spawn(move || serve(listener, pages, stopped))
+        .spawn(move || serve(listener, address, pages, stopped))
         .context("the admin thread cannot be started")?;
     Ok(Control { address: Some(address), shown, serving: Some((stop, thread)) })
 }
 
-fn serve(listener: std::net::TcpListener, pages: Arc<Pages>, stopped: oneshot::Receiver<()>) {
+fn serve(
+    listener: Option<std::net::TcpListener>,
+    address: SocketAddr,
+    pages: Arc<Pages>,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "the admin pages cannot be served"),
     };
     runtime.block_on(async {
-        match TcpListener::from_std(listener) {
+        let listener = if let Some(listener) = listener {
+            TcpListener::from_std(listener)
+        } else {
+            tokio::select! {
+                listener = take_over(address) => Ok(listener),
+                _ = &mut stopped => return,
+            }
+        };
+        match listener {
             // Told to stop, or nobody is left to tell: the same.
             Ok(listener) => tollgate_admin::serve(listener, pages, async { drop(stopped.await) }).await,
             Err(error) => tracing::error!(%error, "the admin pages cannot be served"),
         }
     });
+}
+
+/// Waits until the address is free, and listens there.
+async fn take_over(address: SocketAddr) -> TcpListener {
+    loop {
+        if let Ok(listener) = TcpListener::bind(address).await {
+            tracing::info!(%address, "the admin pages are served here now");
+            return listener;
+        }
+        tokio::time::sleep(TAKE_OVER).await;
+    }
 }
 
 fn state(terminate: Terminate, shown: Option<&Shown>) -> State {
@@ -127,22 +164,29 @@ pub(crate) enum Asked {
     Running(Box<Status>),
 }
 
-/// Asks the agent that runs with this configuration.
+/// Asks the agent that runs with this configuration. Blocks, for some seconds at most.
 pub(crate) fn ask(config: &Config) -> Asked {
     let Some(address) = config.admin.listen else { return Asked::Off };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Asked::Broken(error.to_string()),
+    // On a thread of its own, because the caller's may belong to a runtime already.
+    let asked = std::thread::scope(|scope| scope.spawn(|| ask_blocking(address)).join());
+    let error = match asked {
+        Ok(Ok(status)) => return Asked::Running(Box::new(status)),
+        Ok(Err(error)) => error,
+        Err(_panic) => return Asked::Broken("asking it failed".into()),
     };
-    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, status(address)).await });
-    match asked {
-        Ok(Ok(status)) => Asked::Running(Box::new(status)),
-        Ok(Err(error)) => match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-            Some(std::io::ErrorKind::ConnectionRefused) => Asked::Absent,
-            _ => Asked::Broken(format!("{address} does not answer like an agent: {error:#}")),
-        },
-        Err(_elapsed) => Asked::Broken(format!("{address} did not answer within {PATIENCE:?}")),
+    match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => Asked::Absent,
+        _ => Asked::Broken(format!("{address} does not answer like an agent: {error:#}")),
     }
+}
+
+fn ask_blocking(address: SocketAddr) -> anyhow::Result<Status> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, status(address))
+            .await
+            .with_context(|| format!("no answer within {PATIENCE:?}"))?
+    })
 }
 
 async fn status(address: SocketAddr) -> anyhow::Result<Status> {

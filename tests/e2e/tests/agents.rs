@@ -33,6 +33,23 @@ fn a_new_agent_takes_over_from_an_old_one_without_a_failed_call() -> Result<()> 
 }
 
 #[test]
+fn the_admin_pages_pass_from_the_old_agent_to_the_new_one() -> Result<()> {
+    let world = World::new()?;
+    let old = world.agent("")?;
+    let new = world.agent_unready("")?;
+    new.process().wait_for("\"ready\"", GENEROUS)?;
+    assert_eq!(status(&old)?["pid"], old.pid(), "the old one answers while it is there");
+    old.stop(GENEROUS)?;
+    new.wait_ready()?;
+    assert_eq!(status(&new)?["pid"], new.pid());
+    Ok(())
+}
+
+fn status(agent: &Agent) -> Result<serde_json::Value> {
+    Ok(serde_json::from_str(&agent.get("/status")?.1)?)
+}
+
+#[test]
 fn exec_beside_a_node_wide_agent_counts_a_call_once() -> Result<()> {
     let world = World::new()?;
     let agent = world.agent("")?;
