@@ -36,7 +36,8 @@ fn play(screen: &Screen) -> Result<()> {
     screen.title("Tollgate: an AI gateway that nobody has to call");
     screen.text(
         "A little internet is made on this machine: a client host, a name server, and stand-ins for LLM providers, in\n\
-         network namespaces of their own. Nothing here reaches the real providers or touches this machine's own traffic.",
+         network namespaces of their own. Nothing here reaches the real providers or touches this machine's own traffic.\n\
+         The stand-ins speak the providers' wire formats exactly, and answer in words drawn by lot.",
     );
     let world = World::with_provider(|provider| provider.pace(PACE)).context("the little internet cannot be made")?;
     let clients = Clients::install(&world)?;

@@ -22,9 +22,22 @@ fn exchange(line: &Value) -> Option<String> {
     ))
 }
 
-/// The lines of a metrics page whose metric's name starts so, without comments.
-pub(crate) fn metrics<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
-    page.lines().filter(|line| line.starts_with(name)).collect()
+/// The samples of one metric on a metrics page, with those labels alone that tell the most.
+pub(crate) fn samples(page: &str, name: &str) -> Vec<String> {
+    page.lines().filter_map(|line| sample(line, name)).collect()
+}
+
+fn sample(line: &str, name: &str) -> Option<String> {
+    let (labels, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+    // Label values may hold commas, but none of those shown here does.
+    let label = |name: &str| Some(labels.split_once(&format!("{name}=\""))?.1.split('"').next().unwrap_or_default());
+    Some(format!(
+        "{:10} {:28} {:10} {:6} {value:>6}",
+        label("gen_ai_provider_name")?,
+        label("gen_ai_response_model")?,
+        label("program")?,
+        label("gen_ai_token_type")?
+    ))
 }
 
 /// Who issued the certificate, in what `curl --verbose` says.
@@ -48,8 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_chosen_by_name() {
-        assert_eq!(metrics("# HELP a_sum x\na_sum{b=\"c\"} 1\nab 2\n", "a_sum"), ["a_sum{b=\"c\"} 1"]);
+    fn a_sample_is_read_off_its_line() {
+        let page = "# HELP tokens_sum x\ntokens_sum{gen_ai_provider_name=\"p\",gen_ai_response_model=\"m\",program=\"curl\",\
+                    gen_ai_token_type=\"input\"} 12.0\ntokens_summary{} 2\ntokens_count 1\n";
+        let found = samples(page, "tokens_sum");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].split_whitespace().collect::<Vec<_>>(), ["p", "m", "curl", "input", "12.0"]);
     }
 
     #[test]

@@ -68,11 +68,15 @@ pub(crate) fn whole_machine(screen: &Screen, world: &World, clients: &Clients, a
     for line in reading::exchanges(&agent.log()) {
         screen.text(&format!("   {line}"));
     }
-    screen.command("curl -s 127.0.0.1:9464/metrics | grep token_usage_sum");
+    screen.command(
+        "curl -s 127.0.0.1:9464/metrics | grep gen_ai_client_token_usage_sum      # most labels left out here",
+    );
     let page = agent.metrics()?;
-    let lines = reading::metrics(&page, "gen_ai_client_token_usage_sum");
-    ensure!(!lines.is_empty(), "the metrics page has no token usage");
-    screen.text(&lines.join("\n"));
+    let samples = reading::samples(&page, "gen_ai_client_token_usage_sum");
+    ensure!(!samples.is_empty(), "the metrics page has no token usage");
+    for sample in samples {
+        screen.text(&format!("   {sample}"));
+    }
     Ok(())
 }
 
