@@ -1,6 +1,6 @@
 //! Where the project is, and how its cargo is called.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -38,9 +38,9 @@ pub(crate) fn like_a_shell(command: &mut Command) {
         }
     }
     let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") else { return };
-    let ours = |folder: &PathBuf| {
-        folder.starts_with(target()) || folder.join("rustlib").is_dir() || folder.ends_with("lib/rustlib")
-    };
+    // The built libraries' folders, and the compiler's own: SYSROOT/lib and SYSROOT/lib/rustlib/TARGET/lib.
+    let compilers = |folder: &Path| folder.join("rustlib").is_dir() || folder.iter().any(|part| part == "rustlib");
+    let ours = |folder: &PathBuf| folder.starts_with(target()) || compilers(folder);
     let kept: Vec<_> =
         std::env::split_paths(&libraries).filter(|folder| !ours(folder) && !folder.as_os_str().is_empty()).collect();
     match std::env::join_paths(&kept) {
