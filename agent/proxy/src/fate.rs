@@ -21,7 +21,7 @@ pub struct ConnectionRecord {
     pub fate: Fate,
     /// What a tunnel carried; zero for all others, whose exchanges have records of their own.
     pub carried: Carried,
-    /// From its acceptance to this record: the whole connection for a tunnel, the handshake for an interception.
+    /// From its acceptance to this record: the whole connection for a tunnel, up to the first request for an interception.
     pub duration: Duration,
 }
 
