@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use tollgate_provider::Sums;
+use tollgate_provider::{Sums, Usage};
 use tollgate_world::Agent;
 
 use crate::served::{Served, same};
@@ -57,6 +57,15 @@ pub(crate) fn is_logged(log: &str, served: &[Served]) -> Result<()> {
     same(&lines, &truth).context("what the agent logged differs from what the provider served")
 }
 
+/// Fails unless the table that a session ends with has these totals.
+pub(crate) fn is_in_table(errors: &str, usage: Usage) -> Result<()> {
+    let total = errors.lines().rfind(|line| line.trim_start().starts_with("Total")).context("there is no table")?;
+    let numbers: Vec<u64> = total.split_whitespace().filter_map(|word| word.replace(',', "").parse().ok()).collect();
+    let truth = [usage.input, usage.output, usage.cache_read, usage.reasoning];
+    ensure!(numbers.ends_with(&truth), "the table says `{total}`, and the truth is {truth:?}");
+    Ok(())
+}
+
 /// How many connections had this fate.
 pub(crate) fn connections(agent: &Agent, fate: &str) -> Result<u64> {
     sum(&agent.metrics()?, "tollgate_connections_total", &[&format!("fate=\"{fate}\"")])
@@ -65,6 +74,11 @@ pub(crate) fn connections(agent: &Agent, fate: &str) -> Result<u64> {
 /// How many connections were tunnelled, by this metrics page.
 pub(crate) fn tunnels(page: &str) -> Result<u64> {
     sum(page, "tollgate_connections_total", &[r#"fate="tunnelled""#])
+}
+
+/// What became of the connections, for people.
+pub(crate) fn fates(page: &str) -> String {
+    page.lines().filter(|line| line.starts_with("tollgate_connections_total")).collect::<Vec<_>>().join("\n")
 }
 
 /// How many connections there were in all.

@@ -9,6 +9,8 @@ use tollgate_world::{ANTHROPIC, GOOGLE, OPENAI, Output, Pair};
 /// A client's output: the answers, and the facts about its connections.
 pub(crate) struct Said {
     pub(crate) answers: Vec<u8>,
+    /// All of standard error.
+    pub(crate) errors: String,
     /// From `peer ADDRESS PORT` on standard error.
     pub(crate) peers: BTreeSet<SocketAddr>,
     /// From `issuer NAME`: who issued the certificate that the client saw.
@@ -30,7 +32,7 @@ impl Said {
         let peers = facts("peer ").iter().map(|text| address(text)).collect::<Result<_>>()?;
         let issuers = facts("issuer ").into_iter().collect();
         ensure!(!output.stdout.is_empty(), "the client printed no answer\n{output}");
-        Ok(Self { answers: output.stdout, peers, issuers })
+        Ok(Self { answers: output.stdout, errors, peers, issuers })
     }
 
     /// Fails unless every connection was, as the client sees it, to a provider's own address.

@@ -37,7 +37,11 @@ pub struct Trial {
     environment: Vec<(OsString, OsString)>,
     trust: Trust,
     own_headers: &'static [&'static str],
+    compared: &'static str,
+    calls: usize,
     retries: bool,
+    abandons: bool,
+    before: fn(&World) -> Result<()>,
 }
 
 /// What one run showed.
@@ -59,13 +63,12 @@ impl Trial {
             environment: Vec::new(),
             trust: Trust::Variables,
             own_headers: &[],
+            compared: "/",
+            calls: 1,
             retries: true,
+            abandons: false,
+            before: |_| Ok(()),
         })
-    }
-
-    /// Its world.
-    pub fn world(&self) -> &World {
-        &self.world
     }
 
     /// Adds an argument.
@@ -103,6 +106,34 @@ impl Trial {
         self
     }
 
+    /// Only requests with such a path are the same in each run; the client fills others with times and the like.
+    #[must_use]
+    pub fn compared(mut self, path: &'static str) -> Self {
+        self.compared = path;
+        self
+    }
+
+    /// The client races connections to several addresses and leaves all but one before it has said anything.
+    #[must_use]
+    pub fn abandons_connections(mut self) -> Self {
+        self.abandons = true;
+        self
+    }
+
+    /// How many of the compared requests it makes, at the least.
+    #[must_use]
+    pub fn calls(mut self, calls: usize) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// What to do before each run, so that the client finds its files as they were.
+    #[must_use]
+    pub fn before(mut self, before: fn(&World) -> Result<()>) -> Self {
+        self.before = before;
+        self
+    }
+
     /// Runs the client three times and fails where something differs that must not.
     pub fn run(self) -> Result<()> {
         let direct = self.directly().context("directly, without an agent")?;
@@ -110,10 +141,17 @@ impl Trial {
         self.through_agent(&direct).context("through the agent")
     }
 
+    /// Runs the client directly and under `tollgate exec`, and fails where something differs that must not.
+    pub fn run_under_exec(self) -> Result<()> {
+        let direct = self.directly().context("directly, without an agent")?;
+        self.under_exec(&direct).context("under `tollgate exec`")
+    }
+
     fn directly(&self) -> Result<Run> {
         let run = self.observe(self.command())?;
         run.said.is_connected_to_providers()?;
-        ensure!(!run.exchanges.is_empty(), "the client made no call");
+        let calls = run.exchanges.iter().filter(|exchange| exchange.path.starts_with(self.compared)).count();
+        ensure!(calls >= self.calls, "the client made {calls} calls");
         Ok(run)
     }
 
@@ -135,7 +173,7 @@ impl Trial {
 
     fn is_intercepted(&self, agent: &Agent, run: &Run, direct: &Run) -> Result<()> {
         let intercepted = counted::connections(agent, "intercepted")?;
-        let all = counted::all_connections(agent)?;
+        let all = self.connections_that_spoke(agent)?;
         ensure!(intercepted > 0 && intercepted == all, "{intercepted} of {all} connections were intercepted");
         ensure!(
             run.said.issuers.is_disjoint(&direct.said.issuers),
@@ -143,6 +181,19 @@ impl Trial {
             run.said.issuers
         );
         counted::is_the_truth(agent, &served(&run.exchanges, self.own_headers), run.sums)
+    }
+
+    /// The session's log and closing table share standard error with the client.
+    fn under_exec(&self, direct: &Run) -> Result<()> {
+        let command = self.world.tollgate()?.args(["exec", "--"]).arg(&self.program);
+        let run = self.observe(self.furnish(command).env("TOLLGATE_LOG", "info"))?;
+        self.compare(&run, direct, &[])?;
+        ensure!(
+            run.said.issuers.is_disjoint(&direct.said.issuers) || run.said.issuers.is_empty(),
+            "the client was tunnelled"
+        );
+        counted::is_logged(&run.said.errors, &served(&run.exchanges, self.own_headers))?;
+        counted::is_in_table(&run.said.errors, run.sums.usage)
     }
 
     /// The client's first connection fails; it tries again and is let through, to the provider's own certificate.
@@ -159,15 +210,21 @@ impl Trial {
         agent.metrics_when(SETTLED, |page| counted::tunnels(page).is_ok_and(|ended| ended == run.connections))?;
         // With an alert, or like Node by closing once the handshake is done.
         let refused = counted::connections(&agent, "client_refused")?;
-        let all = counted::all_connections(&agent)?;
+        let all = self.connections_that_spoke(&agent)?;
         ensure!(
             refused == 1 && refused + run.connections == all,
-            "of {all} connections the client refused {refused}, and {} reached the provider\n{}",
+            "of {all} connections the client refused {refused}, and {} reached the provider\n{}\n{}",
             run.connections,
+            counted::fates(&agent.metrics()?),
             log_of(&agent)
         );
         agent.stop(Duration::from_mins(1))?.success()?;
         Ok(())
+    }
+
+    fn connections_that_spoke(&self, agent: &Agent) -> Result<u64> {
+        let gone = if self.abandons { counted::connections(agent, "client_gone")? } else { 0 };
+        Ok(counted::all_connections(agent)? - gone)
     }
 
     /// Both runs gave the client the same answers, and the provider the same requests but for some headers.
@@ -176,15 +233,21 @@ impl Trial {
         run.said.is_connected_to_providers()?;
         ensure!(run.said.peers.is_empty() == direct.said.peers.is_empty(), "the client named no other end");
         let but = [self.own_headers, but].concat();
-        let (ours, theirs) = (served(&run.exchanges, &but), served(&direct.exchanges, &but));
-        same(&ours, &theirs).context("what the provider got and gave differs from a direct run")
+        let comparable = |run: &Run| {
+            let all = served(&run.exchanges, &but);
+            all.into_iter().filter(|one| one.path.starts_with(self.compared)).collect::<Vec<_>>()
+        };
+        same(&comparable(run), &comparable(direct)).context("what the provider got and gave differs from a direct run")
     }
 
     /// The client as its user would start it, with trust in the internet's own root alone.
     fn command(&self) -> Program {
+        self.furnish(self.world.client_command(&self.program))
+    }
+
+    fn furnish(&self, command: Program) -> Program {
         let root = self.world.root_file();
-        self.world
-            .client_command(&self.program)
+        command
             .args(&self.arguments)
             .env("SSL_CERT_FILE", &root)
             .env("NODE_EXTRA_CA_CERTS", &root)
@@ -196,6 +259,7 @@ impl Trial {
     fn observe(&self, command: Program) -> Result<Run> {
         let truth = self.world.provider().truth().clone();
         truth.clear();
+        (self.before)(&self.world)?;
         let said = Said::new(command.run()?)?;
         let settled = truth.clone();
         self.world.in_internet(move || async move { settled.settled().await });

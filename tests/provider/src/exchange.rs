@@ -111,7 +111,8 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
     } else if inbound.shared.require_key && !dialect.has_key(inbound.request.headers(), path) {
         Arc::new(dialect.error(StatusCode::UNAUTHORIZED, "no API key was provided", None, request_seed))
     } else {
-        let variant = format!("{dialect:?} {agent} {:?} {} {}", faults.words, faults.no_usage, faults.no_done);
+        let Faults { words, no_usage, no_done, tools, .. } = &faults;
+        let variant = format!("{dialect:?} {agent} {words:?} {no_usage} {no_done} {tools}");
         let key = Seed::of(&[&request_seed.0, variant.as_bytes()]);
         inbound.shared.answer(key, || dialect.answer(&ask))
     };
@@ -304,7 +305,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Coding agents run the tools they are told to call, so they are answered in text.
+/// Coding agents run the tools they are told to call, so they are answered in text unless a test asks for more.
 fn is_coding_agent(headers: &HeaderMap) -> bool {
     let agent = headers.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default();
     ["claude-cli/", "codex", "GeminiCLI"].iter().any(|name| agent.starts_with(name))

@@ -37,6 +37,7 @@ pub struct Faults {
     pub(crate) crlf: bool,
     pub(crate) keepalive: bool,
     pub(crate) words: Option<usize>,
+    pub(crate) tools: bool,
 }
 
 /// How long something is held back.
@@ -116,7 +117,8 @@ impl Faults {
   trailers                add trailers (HTTP/1: where the request says te: trailers)
   odd-headers             HTTP/1: a head with unusual case, order, repeats and spacing
   no-usage no-done crlf keepalive   stream without usage, without [DONE], with CRLF, with ping comments
-  words=N                 answer with about N words";
+  words=N                 answer with about N words
+  tools                   call tools of coding agents too, which are answered in text otherwise";
 
     /// Whether nothing is to go wrong.
     pub fn is_none(&self) -> bool {
@@ -154,6 +156,7 @@ impl Faults {
             crlf: self.crlf || other.crlf,
             keepalive: self.keepalive || other.keepalive,
             words: self.words.or(other.words),
+            tools: self.tools || other.tools,
         }
     }
 
@@ -191,6 +194,7 @@ impl Faults {
             "no-done" => self.no_done = true,
             "crlf" => self.crlf = true,
             "keepalive" => self.keepalive = true,
+            "tools" => self.tools = true,
             "words" => self.words = Some(count(0)?),
             name => match name.parse() {
                 Ok(coding) => self.coding = Some(coding),

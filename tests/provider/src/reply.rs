@@ -78,7 +78,7 @@ const WORDS: [&str; 20] = [
 impl Turn {
     pub(crate) fn reply(&self, ask: &Ask) -> Reply {
         let callable: Vec<&(String, Value)> = match &self.choice {
-            _ if ask.coding_agent || self.has_tool_result => Vec::new(),
+            _ if (ask.coding_agent && !ask.faults.tools) || self.has_tool_result => Vec::new(),
             Choice::None => Vec::new(),
             Choice::Any => self.tools.iter().collect(),
             Choice::Only(name) => self.tools.iter().filter(|(tool, _)| tool == name).collect(),

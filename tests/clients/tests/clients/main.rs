@@ -1,4 +1,5 @@
 //! The vendors' SDKs and other people's programs, unmodified, at pinned versions.
 
+mod claude_code;
 mod node;
 mod python;
