@@ -3,6 +3,7 @@
 //! Each test has a cgroup and a network namespace of its own, so they run in parallel and touch nothing else.
 
 mod budget;
+mod cost;
 mod dns;
 mod failure;
 mod lab;
