@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tollgate_ebpf::flow::AGENT_PRIORITY;
 use tollgate_kernel::{NetnsCookie, Options, listen, listener::PORTS};
 
 use crate::lab::{Agent, Client, OTHER, OTHER6, PROVIDER, PROVIDER6, lab, patient};
@@ -263,6 +264,30 @@ fn the_agent_is_exempt_by_its_cgroup() {
         agent.take();
         assert_eq!(client.line(), format!("agent {PROVIDER} 443"));
         drop(upstream);
+    });
+}
+
+#[test]
+fn connections_of_any_agent_are_exempt_and_only_the_privileged_can_say_so() {
+    lab(|lab| {
+        let agent = Agent::start(lab, &patient());
+        let script = format!(
+            "
+def marked():
+    s = socket.socket(V4, TCP)
+    try:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, {AGENT_PRIORITY})
+    except OSError as error:
+        say(os.strerror(error.errno))
+    s.connect(('203.0.113.7', 443)); talk(s)
+marked(); os.setresuid(1234, 1234, 1234); marked()"
+        );
+        let mut client = lab.client(&script);
+        assert_eq!(client.line(), format!("direct {PROVIDER} 443"));
+        assert_eq!(agent.count("agent"), 1);
+        assert_eq!(client.line(), "Operation not permitted");
+        agent.take();
+        assert_eq!(client.line(), format!("agent {PROVIDER} 443"));
     });
 }
 
