@@ -162,7 +162,7 @@ impl Proxy {
             TunnelReason::OutsideConstraints
         } else if !hello.alpn.is_empty() && !hello.alpn.iter().any(|alpn| alpn == b"h2" || alpn == b"http/1.1") {
             TunnelReason::OtherProtocol
-        } else if self.refusals.applies(&caller.program, &host) {
+        } else if self.refusals.applies(caller, &host) {
             TunnelReason::ClientRefused
         } else {
             return Ok((host, Arc::clone(provider)));
@@ -234,8 +234,10 @@ impl Proxy {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::debug!(program = %caller.program, %host, %error, "a client's handshake failed");
-                let refusal = closed_after_certificate(Some(&error), 0);
-                return report(refusal.map_or(Fate::HandshakeFailed, |refusal| self.refused(&caller, &host, refusal)));
+                return report(match closed_after_certificate(Some(&error), 0) {
+                    Some(refusal) => self.refused(&caller, &host, refusal).unwrap_or(Fate::ClientGone),
+                    None => Fate::HandshakeFailed,
+                });
             }
             Err(_elapsed) => return report(Fate::HandshakeFailed),
         };
@@ -243,9 +245,9 @@ impl Proxy {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let (refusals, observer, accepted) =
             (Arc::clone(&self.refusals), Arc::clone(&self.observer), record(Fate::Intercepted));
-        let (program, to) = (Arc::clone(&caller.program), Arc::clone(&host));
+        let to = Arc::clone(&host);
         let (stream, verdict) = Opened::new(stream, move || {
-            refusals.forgive(&program, &to);
+            refusals.forgive(&accepted.caller, &to);
             observer.connection(accepted);
         });
         let connection =
@@ -253,27 +255,30 @@ impl Proxy {
         if let Err(error) = self.http.serve(stream, connection, drain).await {
             tracing::debug!(program = %caller.program, %host, %error, "a client connection ended in an error");
         }
-        match verdict.first_word() {
-            FirstWord::Data => {}
-            FirstWord::Refused(refusal) if opened.elapsed() < RIGHT_AFTER => {
-                report(self.refused(&caller, &host, refusal));
-            }
-            // Made in advance and never used.
-            FirstWord::Refused(_) | FirstWord::Awaited => report(Fate::Intercepted),
-        }
+        let refused = match verdict.first_word() {
+            FirstWord::Data => return,
+            FirstWord::Refused(refusal) if opened.elapsed() < RIGHT_AFTER => self.refused(&caller, &host, refusal),
+            FirstWord::Refused(_) | FirstWord::Awaited => None,
+        };
+        // Else made in advance and never used.
+        report(refused.unwrap_or(Fate::Intercepted));
     }
 
-    /// Remembers that a client refused our certificate, and says so to whoever can do something about it.
-    fn refused(&self, caller: &Caller, host: &Arc<str>, refusal: Refusal) -> Fate {
+    /// Remembers that a client refused our certificate, and says so to whoever can do something about it. `None` where it closed
+    /// for a reason of its own.
+    fn refused(&self, caller: &Caller, host: &Arc<str>, refusal: Refusal) -> Option<Fate> {
+        if refusal == Refusal::Closed && !self.refusals.close_is_refusal(caller, host) {
+            return None;
+        }
         let reason = refusal.name();
-        let period = self.refusals.remember(&caller.program, host, reason);
+        let period = self.refusals.remember(caller, host, refusal);
         let remedy = tollgate_tls::trust::remedy(&caller.program);
         tracing::warn!(
             program = %caller.program, user = %caller.user, pid = caller.pid, %host, reason,
             tunnelled_for_seconds = period.as_secs(), %remedy,
             "a client refused our certificate; its next tries are tunnelled"
         );
-        Fate::ClientRefused(reason)
+        Some(Fate::ClientRefused(reason))
     }
 
     /// The connection failed before it was known what it is.

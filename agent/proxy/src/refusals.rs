@@ -1,22 +1,31 @@
 //! Which programs refused our certificate for which hosts, and until when they are tunnelled because of it.
 //!
 //! A program that does not trust the authority fails its first try; its own retry then passes through the tunnel. The
-//! time grows with every further refusal, and one accepted handshake forgets it all. Keyed by program and host, never by
-//! address: one pinned client must not switch interception off for its neighbours.
+//! time grows with every further refusal, and one accepted handshake forgets it all. Keyed by who refused and for which host:
+//! never by address, or one pinned client would switch interception off for its neighbours; and never by name alone, or any
+//! user could switch it off for all by giving a program that name.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tollgate_tls::Refusal;
+use tollgate_workload::Caller;
 
-/// How long a program is tunnelled after its first refusal.
+/// How long a program is tunnelled after its first refusal by an alert.
 const FIRST: Duration = Duration::from_mins(10);
+/// The same after it merely closed, which is weaker evidence: somebody may just have pressed Ctrl-C. Long enough for an SDK's
+/// retries.
+const FIRST_CLOSED: Duration = Duration::from_secs(30);
 /// The longest that it is tunnelled, however often it refused.
 const LONGEST: Duration = Duration::from_hours(24);
-/// How many programs and hosts are remembered. Beyond it, whoever expires first is forgotten.
-const CAPACITY: usize = 1_024;
+/// How many are remembered for one user. Beyond it, the user's own entry that expires first is forgotten.
+const CAPACITY_OF_USER: usize = 64;
+/// How many are remembered in all.
+const CAPACITY: usize = 4_096;
 
 /// The memory of refusals. Shared by all connections.
 #[derive(Debug, Default)]
@@ -26,12 +35,16 @@ pub struct Refusals {
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Key {
-    program: Arc<str>,
+    uid: u32,
+    /// The executable's path, as its own mount namespace sees it; its name where it was gone too soon.
+    program: PathBuf,
     host: Arc<str>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
+    name: Arc<str>,
+    user: Arc<str>,
     times: u32,
     until: Instant,
     reason: &'static str,
@@ -40,8 +53,10 @@ struct Entry {
 /// One program that refused our certificate for one host.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refused {
-    /// The program's name, as its [`Caller`](tollgate_workload::Caller) has it.
+    /// The program's name, as its [`Caller`] has it.
     pub program: Arc<str>,
+    /// The user who ran it.
+    pub user: Arc<str>,
     /// The host it wanted to reach.
     pub host: Arc<str>,
     /// What it did: the TLS alert's name (RFC 8446 § 6), or that it closed.
@@ -54,40 +69,42 @@ pub struct Refused {
 
 impl Refusals {
     /// Remembers a refusal and tells for how long the program is tunnelled to this host from now on.
-    pub fn remember(&self, program: &Arc<str>, host: &Arc<str>, reason: &'static str) -> Duration {
-        let key = Key { program: Arc::clone(program), host: Arc::clone(host) };
+    pub fn remember(&self, caller: &Caller, host: &Arc<str>, refusal: Refusal) -> Duration {
+        let key = Key::new(caller, host);
         let now = Instant::now();
         let mut entries = self.entries.lock();
-        if entries.len() >= CAPACITY && !entries.contains_key(&key) {
-            forget_first_to_expire(&mut entries);
+        if !entries.contains_key(&key) {
+            make_room(&mut entries, key.uid);
         }
-        let entry = entries.entry(key).or_insert(Entry { times: 0, until: now, reason });
+        let entry = entries.entry(key).or_insert_with(|| Entry {
+            name: Arc::clone(&caller.program),
+            user: Arc::clone(&caller.user),
+            times: 0,
+            until: now,
+            reason: refusal.name(),
+        });
         entry.times = entry.times.saturating_add(1);
-        entry.reason = reason;
-        let period = period(entry.times);
+        entry.reason = refusal.name();
+        let period = period(refusal, entry.times);
         entry.until = now + period;
         period
     }
 
     /// Whether this program is tunnelled to this host now.
-    pub fn applies(&self, program: &Arc<str>, host: &Arc<str>) -> bool {
-        let mut entries = self.entries.lock();
-        if entries.is_empty() {
-            return false;
-        }
-        let key = Key { program: Arc::clone(program), host: Arc::clone(host) };
-        entries.get_mut(&key).is_some_and(|entry| entry.until > Instant::now())
+    pub fn applies(&self, caller: &Caller, host: &Arc<str>) -> bool {
+        let entries = self.entries.lock();
+        !entries.is_empty() && entries.get(&Key::new(caller, host)).is_some_and(|entry| entry.until > Instant::now())
     }
 
     /// Forgets a program's refusals of a host: it has just accepted our certificate.
-    pub fn forgive(&self, program: &Arc<str>, host: &Arc<str>) {
+    pub fn forgive(&self, caller: &Caller, host: &Arc<str>) {
         let mut entries = self.entries.lock();
         if !entries.is_empty() {
-            entries.remove(&Key { program: Arc::clone(program), host: Arc::clone(host) });
+            entries.remove(&Key::new(caller, host));
         }
     }
 
-    /// Everyone who is tunnelled now because of a refusal, by program and host.
+    /// Everyone who is tunnelled now because of a refusal, by program, user and host.
     pub fn list(&self) -> Vec<Refused> {
         let now = Instant::now();
         let mut list: Vec<_> = self
@@ -96,25 +113,40 @@ impl Refusals {
             .iter()
             .filter(|(_, entry)| entry.until > now)
             .map(|(key, entry)| Refused {
-                program: Arc::clone(&key.program),
+                program: Arc::clone(&entry.name),
+                user: Arc::clone(&entry.user),
                 host: Arc::clone(&key.host),
                 reason: entry.reason,
                 times: entry.times,
                 remaining: entry.until - now,
             })
             .collect();
-        list.sort_by(|a, b| (&a.program, &a.host).cmp(&(&b.program, &b.host)));
+        list.sort_by(|a, b| (&a.program, &a.user, &a.host).cmp(&(&b.program, &b.user, &b.host)));
         list
     }
 }
 
-/// Doubles with every refusal. Entries outlive their period, so that a client which refuses once an hour still climbs.
-fn period(times: u32) -> Duration {
-    FIRST.saturating_mul(1 << times.saturating_sub(1).min(16)).min(LONGEST)
+impl Key {
+    fn new(caller: &Caller, host: &Arc<str>) -> Self {
+        let program = caller.executable.clone().unwrap_or_else(|| PathBuf::from(&*caller.program));
+        Self { uid: caller.uid, program, host: Arc::clone(host) }
+    }
 }
 
-fn forget_first_to_expire(entries: &mut HashMap<Key, Entry>) {
-    if let Some(key) = entries.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone()) {
+/// Doubles with every refusal. Entries outlive their period, so that a client which refuses once an hour still climbs.
+fn period(refusal: Refusal, times: u32) -> Duration {
+    let first = if refusal == Refusal::Closed { FIRST_CLOSED } else { FIRST };
+    first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(LONGEST)
+}
+
+/// A user makes room among their own entries, so that nobody can push out another's.
+fn make_room(entries: &mut HashMap<Key, Entry>, uid: u32) {
+    let of_user = entries.keys().filter(|key| key.uid == uid).count();
+    if of_user < CAPACITY_OF_USER && entries.len() < CAPACITY {
+        return;
+    }
+    let candidates = entries.iter().filter(|(key, _)| of_user == 0 || key.uid == uid);
+    if let Some(key) = candidates.min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone()) {
         entries.remove(&key);
     }
 }
@@ -123,29 +155,37 @@ fn forget_first_to_expire(entries: &mut HashMap<Key, Entry>) {
 mod tests {
     use super::*;
 
-    fn names() -> (Arc<str>, Arc<str>) {
-        (Arc::from("python3"), Arc::from("api.openai.com"))
+    fn caller(program: &str, uid: u32) -> Caller {
+        let executable = Some(PathBuf::from(format!("/usr/bin/{program}")));
+        Caller { program: program.into(), executable, user: uid.to_string().into(), uid, pid: 1, cgroup: None }
+    }
+
+    fn host() -> Arc<str> {
+        Arc::from("api.openai.com")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_applies_to_its_program_and_host_alone_and_ends() {
-        let (program, host) = names();
+    async fn a_refusal_applies_to_its_program_user_and_host_alone_and_ends() {
+        let (python, host) = (caller("python3", 1000), host());
         let refusals = Refusals::default();
-        assert!(!refusals.applies(&program, &host));
-        let period = refusals.remember(&program, &host, "unknown_ca");
-        assert!(refusals.applies(&program, &host));
-        assert!(!refusals.applies(&Arc::from("node"), &host));
-        assert!(!refusals.applies(&program, &Arc::from("api.anthropic.com")));
+        assert!(!refusals.applies(&python, &host));
+        let period = refusals.remember(&python, &host, Refusal::UnknownCa);
+        assert!(refusals.applies(&python, &host));
+        assert!(!refusals.applies(&caller("node", 1000), &host));
+        assert!(!refusals.applies(&caller("python3", 1001), &host), "another user's python3");
+        let impostor = Caller { executable: Some("/tmp/python3".into()), ..python.clone() };
+        assert!(!refusals.applies(&impostor, &host), "another file of that name");
+        assert!(!refusals.applies(&python, &Arc::from("api.anthropic.com")));
         tokio::time::advance(period).await;
-        assert!(!refusals.applies(&program, &host));
+        assert!(!refusals.applies(&python, &host));
         assert!(refusals.list().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_grows_with_every_refusal_up_to_a_day() {
-        let (program, host) = names();
+        let (python, host) = (caller("python3", 1000), host());
         let refusals = Refusals::default();
-        let periods: Vec<_> = (0..12).map(|_| refusals.remember(&program, &host, "unknown_ca")).collect();
+        let periods: Vec<_> = (0..12).map(|_| refusals.remember(&python, &host, Refusal::UnknownCa)).collect();
         assert_eq!(periods[0], FIRST);
         assert_eq!(periods[1], FIRST * 2);
         assert_eq!(periods[11], LONGEST);
@@ -153,23 +193,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_accepted_handshake_forgets_the_refusals() {
-        let (program, host) = names();
+    async fn a_mere_close_counts_for_long_enough_to_retry_and_no_longer() {
+        let (node, host) = (caller("node", 1000), host());
         let refusals = Refusals::default();
-        refusals.remember(&program, &host, "unknown_ca");
-        refusals.forgive(&program, &host);
-        assert!(!refusals.applies(&program, &host));
-        assert_eq!(refusals.remember(&program, &host, "unknown_ca"), FIRST);
+        assert_eq!(refusals.remember(&node, &host, Refusal::Closed), FIRST_CLOSED);
+        assert!(refusals.applies(&node, &host));
+        assert!(refusals.remember(&node, &host, Refusal::Closed) > FIRST_CLOSED);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_bounded_whatever_the_callers_are_called() {
+    async fn an_accepted_handshake_forgets_the_refusals() {
+        let (python, host) = (caller("python3", 1000), host());
         let refusals = Refusals::default();
-        for n in 0..CAPACITY * 3 {
-            refusals.remember(&Arc::from(format!("p{n}")), &Arc::from("api.openai.com"), "unknown_ca");
+        refusals.remember(&python, &host, Refusal::UnknownCa);
+        refusals.forgive(&python, &host);
+        assert!(!refusals.applies(&python, &host));
+        assert_eq!(refusals.remember(&python, &host, Refusal::UnknownCa), FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_user_cannot_push_out_anothers_entries_nor_take_much_memory() {
+        let host = host();
+        let refusals = Refusals::default();
+        refusals.remember(&caller("python3", 1000), &host, Refusal::UnknownCa);
+        for n in 0..CAPACITY {
+            refusals.remember(&caller(&format!("p{n}"), 1001), &host, Refusal::UnknownCa);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert_eq!(refusals.list().len(), CAPACITY);
-        assert!(refusals.applies(&Arc::from(format!("p{}", CAPACITY * 3 - 1)), &Arc::from("api.openai.com")));
+        assert_eq!(refusals.list().len(), 1 + CAPACITY_OF_USER);
+        assert!(refusals.applies(&caller("python3", 1000), &host));
+        assert!(refusals.applies(&caller(&format!("p{}", CAPACITY - 1), 1001), &host), "the newest stays");
     }
 }
