@@ -36,6 +36,9 @@ pub struct State {
 pub struct Refused {
     /// The program.
     pub program: String,
+    /// The user who ran it.
+    #[serde(default)]
+    pub user: String,
     /// The host that it called.
     pub host: String,
     /// How it refused.

@@ -116,6 +116,7 @@ fn state(terminate: Terminate, shown: Option<&Shown>) -> State {
     let refusals = refusals.into_iter().map(|refused| Refused {
         remedy: tollgate_tls::trust::remedy(&refused.program).to_string(),
         program: refused.program.to_string(),
+        user: refused.user.to_string(),
         host: refused.host.to_string(),
         reason: refused.reason.to_owned(),
         times: refused.times,

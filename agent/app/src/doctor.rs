@@ -28,11 +28,19 @@ pub(crate) fn doctor(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What another process told is shown without whatever would steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 fn told(finding: &Finding, colour: bool) -> String {
     let (green, red, plain) = if colour { ("\x1b[32m", "\x1b[31m", "\x1b[0m") } else { ("", "", "") };
     match &finding.outcome {
-        Ok(what) => format!("{green}ok{plain}    {}: {what}\n", finding.name),
-        Err(Problem { what, remedy }) => format!("{red}wrong{plain} {}: {what}\n      → {remedy}\n", finding.name),
+        Ok(what) => format!("{green}ok{plain}    {}: {}\n", finding.name, printable(what)),
+        Err(Problem { what, remedy }) => {
+            let (what, remedy) = (printable(what), printable(remedy));
+            format!("{red}wrong{plain} {}: {what}\n      → {remedy}\n", finding.name)
+        }
     }
 }
 
@@ -105,8 +113,8 @@ fn running(config: &Config) -> Vec<Finding> {
                 name: "trust",
                 outcome: Err(Problem {
                     what: format!(
-                        "{} does not trust our certificate for {} ({}, {} times); it is tunnelled, unmetered, for {} s more",
-                        refused.program, refused.host, refused.reason, refused.times, refused.remaining_seconds
+                        "{} of user {} does not trust our certificate for {} ({}, {} times); it is tunnelled, unmetered, for {} s more",
+                        refused.program, refused.user, refused.host, refused.reason, refused.times, refused.remaining_seconds
                     ),
                     remedy: refused.remedy.clone(),
                 }),

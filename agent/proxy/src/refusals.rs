@@ -26,11 +26,15 @@ const LONGEST: Duration = Duration::from_hours(24);
 const CAPACITY_OF_USER: usize = 64;
 /// How many are remembered in all.
 const CAPACITY: usize = 4_096;
+/// How long a process that accepted our certificate is believed to trust it. Not for ever: process ids are used again.
+const TRUSTS: Duration = Duration::from_mins(10);
 
 /// The memory of refusals. Shared by all connections.
 #[derive(Debug, Default)]
 pub struct Refusals {
     entries: Mutex<HashMap<Key, Entry>>,
+    /// Processes that accepted our certificate for a host, and when they last did.
+    trusting: Mutex<HashMap<(u32, Arc<str>), Instant>>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -96,8 +100,24 @@ impl Refusals {
         !entries.is_empty() && entries.get(&Key::new(caller, host)).is_some_and(|entry| entry.until > Instant::now())
     }
 
+    /// Whether a connection that a client closed without a word was closed because of our certificate. A process that has accepted it
+    /// had another reason. Its like need not: of two programs in one interpreter, one may trust us and the other not.
+    pub fn close_is_refusal(&self, caller: &Caller, host: &Arc<str>) -> bool {
+        let accepted = self.trusting.lock().get(&(caller.pid, Arc::clone(host))).copied();
+        accepted.is_none_or(|at| at.elapsed() >= TRUSTS)
+    }
+
     /// Forgets a program's refusals of a host: it has just accepted our certificate.
     pub fn forgive(&self, caller: &Caller, host: &Arc<str>) {
+        let mut trusting = self.trusting.lock();
+        if trusting.len() >= CAPACITY {
+            trusting.retain(|_, at| at.elapsed() < TRUSTS);
+            if trusting.len() >= CAPACITY {
+                trusting.clear();
+            }
+        }
+        trusting.insert((caller.pid, Arc::clone(host)), Instant::now());
+        drop(trusting);
         let mut entries = self.entries.lock();
         if !entries.is_empty() {
             entries.remove(&Key::new(caller, host));
@@ -199,6 +219,19 @@ mod tests {
         assert_eq!(refusals.remember(&node, &host, Refusal::Closed), FIRST_CLOSED);
         assert!(refusals.applies(&node, &host));
         assert!(refusals.remember(&node, &host, Refusal::Closed) > FIRST_CLOSED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_accepted_our_certificate_did_not_refuse_it_when_it_later_closes() {
+        let (node, host) = (caller("node", 1000), host());
+        let refusals = Refusals::default();
+        assert!(refusals.close_is_refusal(&node, &host));
+        refusals.forgive(&node, &host);
+        assert!(!refusals.close_is_refusal(&node, &host));
+        let other = Caller { pid: 2, ..node.clone() };
+        assert!(refusals.close_is_refusal(&other, &host), "another process of the same program may trust other roots");
+        tokio::time::advance(TRUSTS).await;
+        assert!(refusals.close_is_refusal(&node, &host));
     }
 
     #[tokio::test(start_paused = true)]

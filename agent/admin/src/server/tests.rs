@@ -25,6 +25,7 @@ impl Server {
             terminate: "all".into(),
             listeners: vec!["127.0.0.1:18443".into()],
             refusals: vec![Refused {
+                user: "alice".into(),
                 program: "java".into(),
                 host: "api.openai.com".into(),
                 reason: "unknown_ca".into(),

@@ -113,14 +113,17 @@ impl Bundle {
     }
 }
 
-/// Makes the directory for files that every user may read. One that is there stays as it is.
+/// Makes the directory for files that every user may read, and those above it, whatever the umask. Those that are there stay as
+/// they are.
 pub(super) fn make_dir(dir: &Path) -> Result<(), TrustError> {
     let io_error = |source| TrustError::Io { path: dir.to_owned(), source };
-    if dir.is_dir() {
-        return Ok(());
+    let missing: Vec<_> =
+        dir.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.is_dir()).collect();
+    for missing in missing.into_iter().rev() {
+        fs::create_dir(missing).map_err(io_error)?;
+        fs::set_permissions(missing, Permissions::from_mode(0o755)).map_err(io_error)?;
     }
-    fs::create_dir_all(dir).map_err(io_error)?;
-    fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(io_error)
+    Ok(())
 }
 
 /// Replaces a file that every user may read, in one step and whatever the umask.
