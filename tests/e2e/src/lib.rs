@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: calls by curl, which knows nothing of the agent.
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod origin;
 pub mod probe;
 pub mod stage;

@@ -34,6 +34,8 @@ pub struct Reply {
     pub body: Option<Body>,
     /// What follows the body.
     pub trailers: Fields,
+    /// HTTP/1.1: breaks the connection off after the body, without the end of TLS.
+    pub cut: bool,
 }
 
 /// A request as it came.
@@ -153,6 +155,9 @@ async fn serve_http1(tls: TlsStream<TcpStream>, shared: Arc<Shared>) -> io::Resu
             write.write_all(&wire::last(framing, &reply.trailers)).await?;
         }
         write.flush().await?;
+        if reply.cut {
+            return Ok(());
+        }
         let closes = wire::field(&reply.headers, "connection").is_some_and(|it| it.eq_ignore_ascii_case("close"));
         if (framing == Framing::Close && !bare) || closes {
             return write.shutdown().await;

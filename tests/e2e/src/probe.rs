@@ -32,6 +32,8 @@ pub struct Request {
     pub headers: Fields,
     /// The body, if any.
     pub body: Option<Body>,
+    /// The body as text, in place of [`Self::body`].
+    pub text: Option<String>,
     /// What follows the body.
     pub trailers: Fields,
     /// After so many bytes of the body, waits for a response's head, 100 included, before the rest.
@@ -42,6 +44,14 @@ pub struct Request {
     pub protocol: Option<String>,
     /// Bytes to send after a switch of protocols, and how many to wait for then.
     pub switched: Option<(Vec<u8>, usize)>,
+}
+
+impl Request {
+    /// The body in its pieces; `None` where there is none.
+    pub fn pieces(&self) -> Option<Vec<bytes::Bytes>> {
+        let text = self.text.as_ref().map(|text| vec![bytes::Bytes::from(text.clone())]);
+        text.or_else(|| self.body.as_ref().map(Body::cut))
+    }
 }
 
 /// Bytes drawn from a seed; see [`tollgate_provider::random_bytes`].

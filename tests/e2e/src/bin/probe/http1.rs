@@ -52,7 +52,7 @@ async fn send(write: &mut WriteHalf<Tls>, request: &Request, told: oneshot::Rece
     let framing = wire::framing(&request.headers, Framing::Empty);
     let mut wait = request.wait_after.map(|after| (after, told));
     let mut sent = 0;
-    for piece in request.body.as_ref().map(|body| body.cut()).unwrap_or_default() {
+    for piece in request.pieces().unwrap_or_default() {
         if let Some((after, _)) = &wait
             && sent >= *after
             && let Some((_, told)) = wait.take()

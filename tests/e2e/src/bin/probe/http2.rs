@@ -64,7 +64,7 @@ async fn attempt(sender: SendRequest<Bytes>, host: &str, request: &Request, answ
     if let Some(protocol) = &request.protocol {
         head.extensions_mut().insert(h2::ext::Protocol::from(protocol.as_str()));
     }
-    let ends = request.body.is_none() && request.trailers.is_empty() && request.protocol.is_none();
+    let ends = request.pieces().is_none() && request.trailers.is_empty() && request.protocol.is_none();
     let (response, stream) = sender.send_request(head, ends)?;
     if let Some((bytes, expected)) = request.switched.as_ref().filter(|_| request.protocol.is_some()) {
         return switch(response.await?, stream, bytes, *expected, answer).await;
@@ -107,10 +107,9 @@ async fn read(response: http::Response<RecvStream>, stall: bool, answer: &mut An
 }
 
 async fn send(mut stream: SendStream<Bytes>, request: &Request, told: oneshot::Receiver<()>) -> Result<()> {
-    let pieces = request.body.as_ref().map(|body| body.cut()).unwrap_or_default();
     let mut wait = request.wait_after.map(|after| (after, told));
     let mut sent = 0;
-    for mut piece in pieces {
+    for mut piece in request.pieces().unwrap_or_default() {
         if let Some((after, _)) = &wait
             && sent >= *after
             && let Some((_, told)) = wait.take()
