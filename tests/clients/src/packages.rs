@@ -51,6 +51,13 @@ pub fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// A folder for what the tests build.
+pub fn scratch() -> Result<PathBuf> {
+    let folder = all().join("built");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
+
 /// The folder with a folder for each runtime.
 pub(crate) fn all() -> PathBuf {
     if let Some(folder) = std::env::var_os(VARIABLE) {

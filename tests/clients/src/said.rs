@@ -21,16 +21,14 @@ impl Said {
     pub(crate) fn new(output: Output) -> Result<Self> {
         let output = output.success()?;
         let errors = output.errors();
-        let facts = |word: &'static str| {
-            let errors = errors.clone();
-            errors
-                .lines()
-                .filter_map(|line| line.strip_prefix(word))
-                .map(|fact| fact.trim().to_owned())
-                .collect::<Vec<_>>()
+        // curl puts an asterisk before what it says of itself, and a colon after its words.
+        let fact = |line: &str, word: &str| {
+            let rest = line.trim_start_matches(['*', ' ']).strip_prefix(word)?;
+            Some(rest.trim_start_matches(':').trim().to_owned())
         };
-        let peers = facts("peer ").iter().map(|text| address(text)).collect::<Result<_>>()?;
-        let issuers = facts("issuer ").into_iter().collect();
+        let facts = |word: &'static str| errors.lines().filter_map(|line| fact(line, word)).collect::<Vec<_>>();
+        let peers = facts("peer").iter().map(|text| address(text)).collect::<Result<_>>()?;
+        let issuers = facts("issuer").into_iter().collect();
         ensure!(!output.stdout.is_empty(), "the client printed no answer\n{output}");
         Ok(Self { answers: output.stdout, errors, peers, issuers })
     }

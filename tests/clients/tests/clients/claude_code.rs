@@ -17,6 +17,8 @@ fn claude(prompt: &str) -> Result<Trial> {
         .own_headers(&["x-client-request-id"])
         .compared("/v1/messages")
         .abandons_connections()
+        .without_peers()
+        .without_issuers()
         .before(forget))
 }
 

@@ -1,5 +1,7 @@
 //! The vendors' SDKs and other people's programs, unmodified, at pinned versions.
 
 mod claude_code;
+mod curl;
+mod go;
 mod node;
 mod python;

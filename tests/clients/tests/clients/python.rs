@@ -3,19 +3,19 @@
 use anyhow::Result;
 use tollgate_clients::{Trial, other_pythons, python, source};
 
-/// Which folder an SDK is in, its script, and whether it tries again by itself when its connection fails.
-struct Sdk(&'static str, &'static str, bool);
+/// Which folder an SDK is in, its script, and what is special about it.
+struct Sdk(&'static str, &'static str, fn(Trial) -> Trial);
 
-const OPENAI: Sdk = Sdk("", "openai_sdk.py", true);
+const OPENAI: Sdk = Sdk("", "openai_sdk.py", |trial| trial);
 /// The last that has its roots from certifi and not from the system.
-const OPENAI_2: Sdk = Sdk("-openai2", "openai_sdk.py", true);
-const ANTHROPIC: Sdk = Sdk("", "anthropic_sdk.py", true);
-const GOOGLE: Sdk = Sdk("", "google_genai_sdk.py", false);
+const OPENAI_2: Sdk = Sdk("-openai2", "openai_sdk.py", |trial| trial);
+const ANTHROPIC: Sdk = Sdk("", "anthropic_sdk.py", |trial| trial);
+const GOOGLE: Sdk = Sdk("", "google_genai_sdk.py", |trial| trial.never_retries().without_peers().without_issuers());
 
-fn try_with(version: &str, Sdk(suffix, script, retries): Sdk) -> Result<()> {
+fn try_with(version: &str, Sdk(suffix, script, special): Sdk) -> Result<()> {
     let Some(python) = python(version, suffix)? else { return Ok(()) };
     let trial = Trial::new(python)?.env("PYTHONDONTWRITEBYTECODE", "1").arg(source("python").join(script));
-    if retries { trial.run() } else { trial.never_retries().run() }
+    special(trial).run()
 }
 
 #[test]
