@@ -119,6 +119,7 @@ impl Agent {
 fn load(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Kernel> {
     let options = tollgate_kernel::Options {
         patterns: catalogue.patterns(),
+        ports: config.intercept.ports.clone(),
         agent_cgroup: own_cgroup(),
         on_failure: match config.intercept.on_failure {
             tollgate_config::OnFailure::Open => tollgate_kernel::OnFailure::Open,

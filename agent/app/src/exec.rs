@@ -24,7 +24,7 @@ use tollgate_tls::{Authority, trust};
 
 pub(crate) use child::{ChildArgs, become_child};
 
-use self::user::{CallingUser, Environment, environment, write_environ};
+use self::user::{Caller, CallingUser, Environment, write_environ};
 use crate::agent::{Agent, Setup};
 use crate::cli::ExecArgs;
 use crate::observe::Observers;
@@ -52,8 +52,9 @@ pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::Result<u8> {
-    let ours: Environment = std::env::vars_os().collect();
-    let user = CallingUser::find(&ours);
+    // Registered first: a signal from here on is the command's, and must not kill us half-way.
+    let signals = wait::Signals::register()?;
+    let caller = Caller::find(std::env::vars_os().collect());
     let catalogue = Arc::new(settings::catalogue(config));
     let authority =
         Arc::new(Authority::ephemeral(&catalogue.patterns()).context("the authority for this session cannot be made")?);
@@ -64,9 +65,9 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::R
     let setup = Setup { config, cgroup: scope.path(), catalogue, authority: Arc::clone(&authority), observers };
     let agent = Agent::start(setup)?;
 
-    let files = TrustFiles::write(&authority, &environment(&ours))?;
-    let command = start(&user, scope.path(), &files.environment, &args.command)?;
-    let code = wait::wait(command).await;
+    let files = TrustFiles::write(&authority, &caller.environment)?;
+    let command = start(&caller.user, scope.path(), &files.environment, &args.command)?;
+    let code = wait::wait(command, signals).await;
 
     let refused = agent.refusals().list();
     finish(agent, config.drain.timeout).await?;

@@ -83,14 +83,43 @@ fn signals_reach_the_command() -> Result<()> {
 }
 
 #[test]
-fn the_command_runs_as_the_user_who_called_sudo_and_never_sees_roots_environment() -> Result<()> {
+fn the_command_runs_as_the_user_who_called_sudo_with_that_users_environment() -> Result<()> {
     let world = World::new()?;
-    let script = "id -u; id -g; printenv SUDO_UID; printenv SSL_CERT_FILE; test -r \"$SSL_CERT_FILE\" && echo readable";
-    let output =
-        exec(&world, &["sh", "-c", script])?.env("SUDO_UID", "65534").env("SUDO_GID", "65534").run()?.success()?;
+    // What sudo does, as far as it matters here: it stays our parent, and replaces the environment.
+    let sudo = world.directory().join("sudo");
+    let script = "#!/bin/sh\nenv -i PATH=\"$PATH\" HOME=/root LOGNAME=root SUDO_UID=65534 SUDO_GID=65534 \"$@\"\n";
+    std::fs::write(&sudo, script)?;
+    std::fs::set_permissions(&sudo, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let inner =
+        "id -u; id -g; echo $HOME; echo $API_KEY; printenv SUDO_UID; test -r \"$SSL_CERT_FILE\" && echo readable";
+    let output = world
+        .agent_command(&sudo)
+        .arg(tollgate_world::agent::binary()?)
+        .args(["exec", "--", "sh", "-c", inner])
+        .env("HOME", "/home/caller")
+        .env("API_KEY", "callers")
+        .run()?
+        .success()?;
     let lines: Vec<String> = output.text().lines().map(str::to_owned).collect();
-    assert_eq!(&lines[..2], ["65534", "65534"], "{output}");
-    assert_eq!(lines.last().map(String::as_str), Some("readable"), "the user can read the certificates: {output}");
+    assert_eq!(lines, ["65534", "65534", "/home/caller", "callers", "readable"], "{output}");
+    Ok(())
+}
+
+#[test]
+fn in_a_root_shell_that_sudo_started_the_command_is_roots() -> Result<()> {
+    let world = World::new()?;
+    let output = exec(&world, &["id", "-u"])?.env("SUDO_UID", "65534").env("SUDO_GID", "65534").run()?.success()?;
+    assert_eq!(output.text().trim(), "0", "root's environment is not for user 65534: {output}");
+    Ok(())
+}
+
+#[test]
+fn the_certificates_can_be_read_under_any_umask() -> Result<()> {
+    let world = World::new()?;
+    let script = "umask 077; \"$0\" exec -- sh -c 'stat -c %a \"$SSL_CERT_FILE\" \"$(dirname \"$SSL_CERT_FILE\")\"'";
+    let output =
+        world.agent_command("sh").args(["-c", script]).arg(tollgate_world::agent::binary()?).run()?.success()?;
+    assert_eq!(output.text().split_whitespace().collect::<Vec<_>>(), ["644", "755"], "{output}");
     Ok(())
 }
 

@@ -22,25 +22,37 @@ pub(crate) struct CallingUser {
     pub(crate) name: Option<String>,
 }
 
+/// Who the child runs as, and with what environment.
+pub(crate) struct Caller {
+    pub(crate) user: CallingUser,
+    pub(crate) environment: Environment,
+}
+
+impl Caller {
+    /// Whoever ran `sudo`, if that is what started us; else ourselves.
+    ///
+    /// In a root shell that `sudo` started there are `SUDO_` variables too. It is root who calls there, and root's environment is
+    /// not for the user whom they name.
+    pub(crate) fn find(ours: Environment) -> Self {
+        let sudo = Uid::effective().is_root().then(sudo_environment).flatten();
+        match (sudo, user(&ours)) {
+            (Some(callers), Some(user)) => Self { user, environment: merge(callers, &ours) },
+            _ => Self { user: CallingUser::of(Uid::current(), Gid::current()), environment: ours },
+        }
+    }
+}
+
 impl CallingUser {
-    /// The user who ran `sudo`, else ourselves.
-    pub(crate) fn find(environment: &Environment) -> Self {
-        let id = |name: &str| environment.get(OsStr::new(name))?.to_str()?.parse::<u32>().ok();
-        let (uid, gid) = match (Uid::effective().is_root(), id("SUDO_UID"), id("SUDO_GID")) {
-            (true, Some(uid), Some(gid)) => (Uid::from_raw(uid), Gid::from_raw(gid)),
-            _ => (Uid::current(), Gid::current()),
-        };
+    fn of(uid: Uid, gid: Gid) -> Self {
         let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
         Self { uid, gid, name }
     }
 }
 
-/// The environment for the child: the caller's, and whatever was given to us beyond it (`sudo NAME=value tollgate …`).
-pub(crate) fn environment(ours: &Environment) -> Environment {
-    match callers_environment() {
-        Some(callers) => merge(callers, ours),
-        None => ours.clone(),
-    }
+/// The user whom `sudo` names.
+fn user(environment: &Environment) -> Option<CallingUser> {
+    let id = |name: &str| environment.get(OsStr::new(name))?.to_str()?.parse::<u32>().ok();
+    Some(CallingUser::of(Uid::from_raw(id("SUDO_UID")?), Gid::from_raw(id("SUDO_GID")?)))
 }
 
 /// What `sudo` sets about itself, and what it sets to the target user's: not for the caller's child.
@@ -58,24 +70,17 @@ fn merge(mut callers: Environment, ours: &Environment) -> Environment {
     callers
 }
 
-/// The initial environment of the outermost of the `sudo` processes that we were started by.
-fn callers_environment() -> Option<Environment> {
-    let mut pid = std::os::unix::process::parent_id();
-    let mut found = None;
-    // `sudo` with a terminal of its own runs as two processes, one the parent of the other.
-    for _ in 0..3 {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        if field(&status, "Name:") != Some("sudo") {
-            break;
-        }
-        found = std::fs::read(format!("/proc/{pid}/environ")).ok().or(found);
-        pid = field(&status, "PPid:")?.parse().ok()?;
+/// The initial environment of the `sudo` that started us: that of whoever ran it. None where our parent is something else.
+///
+/// With a terminal of its own `sudo` is two processes, and our parent is a fork of the first: its initial environment is the same.
+fn sudo_environment() -> Option<Environment> {
+    let parent = format!("/proc/{}", std::os::unix::process::parent_id());
+    let status = std::fs::read_to_string(format!("{parent}/status")).ok()?;
+    let name = status.lines().find_map(|line| line.strip_prefix("Name:"))?;
+    if name.trim() != "sudo" {
+        return None;
     }
-    found.map(|environ| parse_environ(&environ))
-}
-
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    std::fs::read(format!("{parent}/environ")).ok().map(|environ| parse_environ(&environ))
 }
 
 /// Reads an environment in the form that the kernel keeps it in: `NAME=value`, each ended by a zero byte.
@@ -137,8 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn without_sudo_we_are_the_calling_user() {
-        let user = CallingUser::find(&Environment::new());
-        assert_eq!((user.uid, user.gid), (Uid::current(), Gid::current()));
+    fn without_sudo_we_are_the_calling_user_whatever_the_environment_says() {
+        let ours = environment_of(&[("SUDO_UID", "1000"), ("SUDO_GID", "1000"), ("SECRET_OF_ROOT", "1")]);
+        let caller = Caller::find(ours.clone());
+        assert_eq!((caller.user.uid, caller.user.gid), (Uid::current(), Gid::current()));
+        assert_eq!(caller.environment, ours);
     }
 }

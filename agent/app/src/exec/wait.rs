@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 /// How long a stopped command is given to show that it was only passing through.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Waits until the command ends and gives the code to end with: its own, or 128 and the signal that ended it.
-pub(super) async fn wait(command: Pid) -> anyhow::Result<u8> {
-    let signals = tokio::spawn(pass_signals_on(command));
+pub(super) async fn wait(command: Pid, signals: Signals) -> anyhow::Result<u8> {
+    let signals = tokio::spawn(signals.pass_on(command));
     let ended = tokio::task::spawn_blocking(move || wait_blocking(command)).await.context("waiting was interrupted")?;
     signals.abort();
     ended
@@ -50,26 +50,44 @@ fn is_stopped(process: Pid) -> bool {
         .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
 }
 
-async fn pass_signals_on(command: Pid) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut user1 = signal(SignalKind::user_defined1())?;
-    let mut user2 = signal(SignalKind::user_defined2())?;
-    loop {
-        let (signal, by_terminal) = tokio::select! {
-            _ = interrupt.recv() => (Signal::SIGINT, true),
-            _ = quit.recv() => (Signal::SIGQUIT, true),
-            _ = hangup.recv() => (Signal::SIGHUP, true),
-            _ = terminate.recv() => (Signal::SIGTERM, false),
-            _ = user1.recv() => (Signal::SIGUSR1, false),
-            _ = user2.recv() => (Signal::SIGUSR2, false),
-        };
-        // What the terminal sends, it sends to the command as well; twice would be once too often (a second Ctrl-C means
-        // "now" to many programs).
-        if !(by_terminal && in_foreground()) {
-            kill(command, signal).ok();
+/// The signals that are passed on. From its making on, they do not end us.
+pub(super) struct Signals {
+    interrupt: unix::Signal,
+    quit: unix::Signal,
+    hangup: unix::Signal,
+    terminate: unix::Signal,
+    user1: unix::Signal,
+    user2: unix::Signal,
+}
+
+impl Signals {
+    pub(super) fn register() -> anyhow::Result<Self> {
+        let register = |kind| signal(kind).context("signals cannot be taken");
+        Ok(Self {
+            interrupt: register(SignalKind::interrupt())?,
+            quit: register(SignalKind::quit())?,
+            hangup: register(SignalKind::hangup())?,
+            terminate: register(SignalKind::terminate())?,
+            user1: register(SignalKind::user_defined1())?,
+            user2: register(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn pass_on(mut self, command: Pid) {
+        loop {
+            let (signal, by_terminal) = tokio::select! {
+                _ = self.interrupt.recv() => (Signal::SIGINT, true),
+                _ = self.quit.recv() => (Signal::SIGQUIT, true),
+                _ = self.hangup.recv() => (Signal::SIGHUP, true),
+                _ = self.terminate.recv() => (Signal::SIGTERM, false),
+                _ = self.user1.recv() => (Signal::SIGUSR1, false),
+                _ = self.user2.recv() => (Signal::SIGUSR2, false),
+            };
+            // What the terminal sends, it sends to the command as well; twice would be once too often (a second Ctrl-C means
+            // "now" to many programs).
+            if !(by_terminal && in_foreground()) {
+                kill(command, signal).ok();
+            }
         }
     }
 }
@@ -102,11 +120,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_commands_exit_code_is_ours() {
-        assert_eq!(wait(run("exit 37")).await.expect("waited"), 37);
+        assert_eq!(wait(run("exit 37"), Signals::register().expect("registered")).await.expect("waited"), 37);
     }
 
     #[tokio::test]
     async fn a_command_ended_by_a_signal_gives_128_and_the_signal() {
-        assert_eq!(wait(run("kill -TERM $$")).await.expect("waited"), 128 + 15);
+        assert_eq!(
+            wait(run("kill -TERM $$"), Signals::register().expect("registered")).await.expect("waited"),
+            128 + 15
+        );
     }
 }
