@@ -31,6 +31,8 @@ counters! {
     Agent => "agent",
     /// Connections left alone because the socket is bound to a device.
     BoundDevice => "bound_device",
+    /// Connections to known addresses left alone because of their port.
+    OtherPort => "other_port",
     /// Connections left alone because the namespace has no listener, or its listener is gone.
     NoListener => "no_listener",
     /// Connections left alone because the agent's heartbeat is stale.

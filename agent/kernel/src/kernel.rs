@@ -40,6 +40,9 @@ pub enum OnFailure {
 pub struct Options {
     /// The names whose addresses are intercepted.
     pub patterns: Vec<Pattern>,
+    /// The destination ports whose connections are intercepted. Others are left alone, so that the agent, which dials
+    /// with its own rights, is nobody's way to them.
+    pub ports: Vec<u16>,
     /// The cgroup whose connections are never redirected, beside those of this process.
     pub agent_cgroup: Option<u64>,
     /// What happens while there is no live listener.
@@ -54,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             patterns: Vec::new(),
+            ports: vec![443],
             agent_cgroup: None,
             on_failure: OnFailure::Open,
             block_quic: false,

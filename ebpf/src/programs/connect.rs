@@ -19,7 +19,7 @@ use tollgate_ebpf::{
 
 use crate::{
     listener::{self, LOCALHOST4},
-    maps::{CLOSED, ORIGINS, count, is_agent, is_known, now},
+    maps::{CLOSED, ORIGINS, PORTS, count, is_agent, is_known, now},
     quic,
 };
 
@@ -133,6 +133,11 @@ fn decide(context: &SockAddrContext, address: Address) -> Decision {
         return if quic::is_refused(port(sock)) { Decision::Refuse } else { Decision::Pass };
     }
     if protocol != TCP && protocol != MPTCP {
+        return Decision::Pass;
+    }
+    // The agent dials with rights that the caller may not have, so it must not be had for what it cannot read anyway.
+    if PORTS.get_ptr(port(sock)).is_none() {
+        count(Counter::OtherPort);
         return Decision::Pass;
     }
     if is_agent() || priority(sock) == AGENT_PRIORITY {

@@ -43,6 +43,10 @@ pub(crate) static STALE_AFTER_NS: Global<u64> = Global::new(0);
 #[map]
 pub(crate) static NAMES: LpmTrie<[u8; KEY], Rule> = LpmTrie::with_max_entries(1, 0);
 
+/// The ports whose connections are redirected. The agent sets its size.
+#[map]
+pub(crate) static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1, 0);
+
 /// The addresses of intercepted names.
 #[map]
 pub(crate) static ADDRESSES: LruHashMap<Key, Known> = LruHashMap::with_max_entries(16_384, 0);

@@ -4,7 +4,7 @@ use std::{fs, fs::File, os::unix::fs::MetadataExt as _, path::Path, time::Durati
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{LpmTrie, Map, MapData, lpm_trie::Key},
+    maps::{HashMap, LpmTrie, Map, MapData, lpm_trie::Key},
     programs::{CgroupAttachMode, CgroupSkbAttachType, Program},
 };
 use tollgate_ebpf::{
@@ -76,7 +76,8 @@ impl Programs {
             .override_global("BLOCK_QUIC", &block_quic, true)
             .override_global("STALE_AFTER_NS", &stale_after, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
-            .map_max_entries("NAMES", rules.len().max(1) as u32);
+            .map_max_entries("NAMES", rules.len().max(1) as u32)
+            .map_max_entries("PORTS", options.ports.len().max(1) as u32);
         let mut programs = Self { ebpf: loader.load(OBJECT).map_err(LoadError::object)? };
         let mut names: LpmTrie<MapData, [u8; KEY], Shared<Rule>> = programs.map("NAMES")?;
         for name::Compiled { prefix, rule } in rules {
@@ -84,6 +85,10 @@ impl Programs {
             bytes[..prefix.len()].copy_from_slice(&prefix);
             let key = Key::new(prefix.len() as u32 * 8, bytes);
             names.insert(&key, Shared(rule), 0).map_err(MapError::writing("NAMES"))?;
+        }
+        let mut ports: HashMap<MapData, u16, u8> = programs.map("PORTS")?;
+        for port in &options.ports {
+            ports.insert(port, 1, 0).map_err(MapError::writing("PORTS"))?;
         }
         for name in PROGRAMS {
             let program = programs.ebpf.program_mut(name).ok_or(LoadError::Part(name))?;

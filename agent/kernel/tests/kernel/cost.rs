@@ -2,6 +2,8 @@
 
 use std::{net::TcpListener, thread};
 
+use tollgate_kernel::Options;
+
 use crate::lab::{Agent, Lab, OTHER, PROVIDER, lab, load, patient};
 
 /// The fastest of several rounds of calls, in nanoseconds per call.
@@ -52,7 +54,7 @@ fn of_connect() {
         };
         let plainly = || server.accept().is_ok();
         let direct = tcp(OTHER, &plainly);
-        let agent = Agent::start(lab, &patient());
+        let agent = Agent::start(lab, &Options { ports: vec![8443], ..patient() });
         let unknown = tcp(OTHER, &plainly);
         let with_flow = || {
             agent

@@ -16,13 +16,9 @@ use tollgate_kernel::{Kernel, OnFailure, Options};
 
 use crate::lab::{Agent, OTHER, PROVIDER, PROVIDER6, enter, lab, patient};
 
-const CLOSED: Options = Options {
-    patterns: Vec::new(),
-    agent_cgroup: None,
-    on_failure: OnFailure::Closed,
-    block_quic: false,
-    stale_after: Duration::from_hours(1),
-};
+fn closed() -> Options {
+    Options { on_failure: OnFailure::Closed, ..patient() }
+}
 
 fn direct(address: &str) -> String {
     format!("direct {address} 443")
@@ -80,7 +76,7 @@ fn with_a_stale_heartbeat_connections_go_direct_until_it_beats_again() {
 #[test]
 fn closed_refuses_what_no_listener_takes_and_nothing_else() {
     lab(|lab| {
-        let agent = Agent::start(lab, &CLOSED);
+        let agent = Agent::start(lab, &closed());
         agent.withdraw(lab.netns).expect("withdrawn");
         assert_eq!(lab.call(PROVIDER), "Operation not permitted");
         assert_eq!(lab.call(PROVIDER6), "Operation not permitted");
@@ -97,7 +93,7 @@ fn closed_refuses_what_no_listener_takes_and_nothing_else() {
 #[test]
 fn closed_refuses_while_the_heartbeat_is_stale() {
     lab(|lab| {
-        let agent = Agent::start(lab, &Options { stale_after: Duration::ZERO, ..CLOSED });
+        let agent = Agent::start(lab, &Options { stale_after: Duration::ZERO, ..closed() });
         assert_eq!(lab.call(PROVIDER), "Operation not permitted");
         assert_eq!(lab.call(OTHER), direct(OTHER));
         assert_eq!(agent.count("refused"), 1);
@@ -107,7 +103,7 @@ fn closed_refuses_while_the_heartbeat_is_stale() {
 #[test]
 fn after_detaching_connections_go_direct_and_taken_ones_carry_on() {
     lab(|lab| {
-        let agent = Agent::start(lab, &CLOSED);
+        let agent = Agent::start(lab, &closed());
         let mut taken = lab.client("call(V4, '203.0.113.7')");
         let (stream, _, flow) = agent.accept();
         assert!(flow.is_some());

@@ -2,15 +2,11 @@
 
 use tollgate_kernel::{Options, cgroup::Scope};
 
-use crate::lab::{Agent, Client, OTHER, OTHER6, PROVIDER, PROVIDER6, lab};
+use crate::lab::{Agent, Client, OTHER, OTHER6, PROVIDER, PROVIDER6, lab, patient};
 
-const BLOCK: Options = Options {
-    patterns: Vec::new(),
-    agent_cgroup: None,
-    on_failure: tollgate_kernel::OnFailure::Open,
-    block_quic: true,
-    stale_after: std::time::Duration::from_hours(1),
-};
+fn block() -> Options {
+    Options { block_quic: true, ..patient() }
+}
 
 /// Says what becomes of a datagram, connected and not.
 fn script(address: &str, port: u16) -> String {
@@ -34,7 +30,7 @@ fn outcomes(scope: &Scope, address: &str, port: u16) -> [String; 2] {
 #[test]
 fn datagrams_to_https_of_known_addresses_are_refused() {
     lab(|lab| {
-        let agent = Agent::start(lab, &BLOCK);
+        let agent = Agent::start(lab, &block());
         for address in [PROVIDER, PROVIDER6, &format!("::ffff:{PROVIDER}")] {
             assert_eq!(outcomes(&lab.scope, address, 443), ["Operation not permitted"; 2], "{address}");
         }
@@ -45,7 +41,7 @@ fn datagrams_to_https_of_known_addresses_are_refused() {
 #[test]
 fn other_datagrams_are_sent() {
     lab(|lab| {
-        let agent = Agent::start(lab, &BLOCK);
+        let agent = Agent::start(lab, &block());
         for (address, port) in [(PROVIDER, 53), (PROVIDER6, 80), (OTHER, 443), (OTHER6, 443), ("127.0.0.1", 443)] {
             assert_eq!(outcomes(&lab.scope, address, port), ["sent"; 2], "{address} {port}");
         }
@@ -56,7 +52,7 @@ fn other_datagrams_are_sent() {
 #[test]
 fn nothing_is_refused_unless_asked_for() {
     lab(|lab| {
-        let agent = Agent::start(lab, &Options { block_quic: false, ..BLOCK });
+        let agent = Agent::start(lab, &patient());
         for address in [PROVIDER, PROVIDER6] {
             assert_eq!(outcomes(&lab.scope, address, 443), ["sent"; 2]);
         }
@@ -68,7 +64,7 @@ fn nothing_is_refused_unless_asked_for() {
 fn the_agents_own_datagrams_are_sent() {
     lab(|lab| {
         let own = Scope::create(lab.scope.path(), "agent").expect("a child");
-        let _agent = Agent::start(lab, &Options { agent_cgroup: Some(own.id()), ..BLOCK });
+        let _agent = Agent::start(lab, &Options { agent_cgroup: Some(own.id()), ..block() });
         assert_eq!(outcomes(&own, PROVIDER, 443), ["sent"; 2]);
         assert_eq!(outcomes(&lab.scope, PROVIDER, 443), ["Operation not permitted"; 2]);
     });

@@ -1,7 +1,7 @@
 //! Connections of every kind end at the agent, and the program does not notice.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     thread,
     time::Duration,
@@ -59,8 +59,30 @@ fn ipv6_is_redirected() {
 }
 
 #[test]
-fn other_ports_of_a_known_address_are_redirected() {
-    is_redirected("call(V4, '203.0.113.7', 8443)", "203.0.113.7:8443", "agent 203.0.113.7 8443");
+fn other_ports_of_a_known_address_are_left_alone() {
+    lab(|lab| {
+        let server = TcpListener::bind("[::]:8443").expect("a port");
+        thread::spawn(move || crate::lab::serve(&server, "direct"));
+        let agent = Agent::start(lab, &patient());
+        for (family, address) in [("V4", PROVIDER), ("V6", "::ffff:203.0.113.7"), ("V6", PROVIDER6)] {
+            let mut client = lab.client(&format!("call({family}, '{address}', 8443)"));
+            assert_eq!(client.line(), format!("direct {address} 8443"));
+        }
+        assert_eq!((agent.count("other_port"), agent.count("redirected")), (3, 0));
+    });
+}
+
+#[test]
+fn every_port_that_is_asked_for_is_redirected() {
+    lab(|lab| {
+        let agent = Agent::start(lab, &Options { ports: vec![80, 8443], ..patient() });
+        for port in [80, 8443] {
+            let mut client = lab.client(&format!("call(V4, '203.0.113.7', {port})"));
+            assert_eq!(agent.take().destination.port(), port);
+            assert_eq!(client.line(), format!("agent {PROVIDER} {port}"));
+        }
+        assert_eq!(lab.call(PROVIDER), format!("direct {PROVIDER} 443"));
+    });
 }
 
 #[test]
