@@ -20,6 +20,7 @@ use tollgate_llm::{Call, Provider, ResponseFacts, ResponseMeter};
 use tollgate_workload::Caller;
 
 use crate::http::backlog::Backlog;
+use crate::http::headers::joined_lines;
 use crate::http::request::RequestSource;
 use crate::observe::Observer;
 
@@ -72,12 +73,11 @@ impl Exchange {
 
     /// The provider has answered; its body is to be metered.
     pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
-        let text = |name| response.headers().get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let content_type = text(header::CONTENT_TYPE);
-        let coding = text(header::CONTENT_ENCODING);
+        let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let coding = joined_lines(response.headers(), &header::CONTENT_ENCODING);
         self.status = Some(response.status());
         self.streams = content_type.is_some_and(is_stream);
-        self.response = Some(ResponseMeter::new(self.call.api, response.status(), content_type, coding));
+        self.response = Some(ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref()));
     }
 
     /// We answered in the provider's place.

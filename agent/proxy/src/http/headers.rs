@@ -4,6 +4,8 @@
 //! Between two HTTP/1.1 connections a head is left alone as far as the RFC lets it: what concerns the connection in the same
 //! words on both sides (`close`, `keep-alive`, `upgrade`, `TE: trailers`, `transfer-encoding`) stays where it stands.
 
+use std::borrow::Cow;
+
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -45,6 +47,13 @@ pub(crate) fn prepare_request(parts: &mut request::Parts, from: Protocol, to: Pr
 /// Prepares the head of a response for a connection of `to`.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, to: Protocol) {
     strip(headers, to);
+}
+
+/// The value of a list field, which may come in several lines (RFC 9110 § 5.3). What is not text stays recognisable as something.
+pub(crate) fn joined_lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    let mut lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let first = lines.next()?;
+    Some(lines.fold(first, |joined, line| joined + ", " + line))
 }
 
 /// HTTP/2 requests carry scheme and authority in the target (RFC 9113 § 8.3.1).

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tollgate_ledger::{Outcome, Refusal};
 use tollgate_llm::{Call, Dialect, RequestMeter, identify};
 
-use super::headers::{Protocol, prepare_response};
+use super::headers::{Protocol, joined_lines, prepare_response};
 use super::relay::relay;
 use super::request::RequestSource;
 use super::response::{Relayed, ResponseBody};
@@ -97,8 +97,8 @@ pub(super) async fn serve(
 }
 
 fn meter(call: &Call, parts: &request::Parts) -> RequestMeter {
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    RequestMeter::new(call, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    RequestMeter::new(call, content_type, joined_lines(&parts.headers, &CONTENT_ENCODING).as_deref())
 }
 
 fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {

@@ -375,6 +375,41 @@ async fn a_compressed_stream_passes_as_it_is_and_is_metered() {
 }
 
 #[tokio::test]
+async fn codings_listed_in_several_lines_are_all_undone_by_the_meter() {
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    };
+    let deflate = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    };
+    let asked = Bytes::from(deflate(&gzip(REQUEST.as_bytes())));
+    let answered = Bytes::from(deflate(&gzip(EVENTS.concat().as_bytes())));
+    for (client_http2, alpn) in [(false, ["http/1.1"]), (true, ["h2"])] {
+        let site = Site::new().await;
+        let rig = Rig::new(&site);
+        let reply = answered.clone();
+        let mut saw = scripted(site, &alpn, move || {
+            let response = Response::builder().header("content-type", "text/event-stream");
+            let response = response.header("content-encoding", "gzip").header("content-encoding", "deflate");
+            response.body(stream(vec![reply.clone()])).expect("a response")
+        });
+        let request = Request::post(https("/v1/chat/completions")).header("content-type", "application/json");
+        let request = request.header("content-encoding", "gzip").header("content-encoding", "deflate");
+        let request = request.body(stream(vec![asked.clone()])).expect("a request");
+        let (head, body) = send(&rig, client_http2, request).await;
+        assert_eq!((head.headers.get_all("content-encoding").iter().count(), body), (2, answered.clone()));
+        assert_eq!(saw.recv().await.expect("it arrived").1, asked);
+        let record = rig.recorder.record().await;
+        assert_eq!(record.usage.expect("metered").input, 1000);
+        assert_eq!(record.request_model.as_deref(), Some("gpt-4o-mini"));
+    }
+}
+
+#[tokio::test]
 async fn what_was_streamed_until_the_client_left_is_on_the_record() {
     let site = Site::new().await;
     let rig = Rig::new(&site);
