@@ -81,7 +81,7 @@ pub(super) async fn serve(
     let call = identify(&context.connection.provider, &parts.method, path);
     let source = RequestSource::new(body, meter(&call, &parts));
     let open = context.begin(&call, &source);
-    tracing::debug!(host = %context.target.host, method = %parts.method, path = parts.uri.path(), "a request");
+    tracing::debug!(host = %context.target.host, method = %parts.method, operation = %call.operation, "a request");
 
     if is_misdirected(&parts, &context.target.host) {
         let message = format!("this connection is for {} only; connect anew for another host", context.target.host);

@@ -4,6 +4,7 @@ mod bodies;
 mod drain;
 mod http1;
 mod http2;
+mod log;
 mod stress;
 mod support;
 mod upgrade;
