@@ -26,7 +26,7 @@ const RETRY: &[&str] = &["x-stainless-retry-count"];
 pub enum Trust {
     /// By the variables that `tollgate exec` sets.
     Variables,
-    /// By the system's store of roots, Java's included, to which the operator adds the agent's.
+    /// By the system's store of roots, to which the operator adds the agent's.
     System,
 }
 
@@ -49,6 +49,7 @@ pub struct Trial {
     tells_peer: bool,
     tells_issuer: bool,
     before: fn(&World) -> Result<()>,
+    fill_store: fn(&World) -> Result<()>,
 }
 
 /// What one run showed.
@@ -77,6 +78,7 @@ impl Trial {
             tells_peer: true,
             tells_issuer: true,
             before: |_| Ok(()),
+            fill_store: |_| Ok(()),
         })
     }
 
@@ -157,6 +159,13 @@ impl Trial {
         self
     }
 
+    /// How the client's own store of roots is filled from the system's, where it has one.
+    #[must_use]
+    pub fn fill_store(mut self, fill: fn(&World) -> Result<()>) -> Self {
+        self.fill_store = fill;
+        self
+    }
+
     /// Runs the client three times and fails where something differs that must not.
     pub fn run(self) -> Result<()> {
         let direct = self.directly().context("directly, without an agent")?;
@@ -171,6 +180,7 @@ impl Trial {
     }
 
     fn directly(&self) -> Result<Run> {
+        (self.fill_store)(&self.world)?;
         let run = self.observe(self.command())?;
         self.is_connected_to_providers(&run)?;
         let calls = run.exchanges.iter().filter(|exchange| exchange.path.starts_with(self.compared)).count();
@@ -185,7 +195,7 @@ impl Trial {
             Trust::Variables => self.command().envs(agent.trust_variables()?),
             Trust::System => {
                 self.world.trust(&agent.ca_pem()?)?;
-                self.world.trust_in_java()?;
+                (self.fill_store)(&self.world)?;
                 self.command()
             }
         };

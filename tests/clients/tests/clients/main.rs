@@ -3,5 +3,6 @@
 mod claude_code;
 mod curl;
 mod go;
+mod java;
 mod node;
 mod python;
