@@ -25,6 +25,11 @@ impl Values {
         Self { most, seen: RwLock::default() }
     }
 
+    /// The value itself, if it has been seen; else `other`. For values that anybody can make up at no cost.
+    pub(crate) fn known(&self, value: &str) -> Arc<str> {
+        self.seen.read().get(&*clean(value)).map_or_else(|| Arc::clone(&OTHER), Arc::clone)
+    }
+
     /// The value itself, fit for a label, or `other`.
     pub(crate) fn bound(&self, value: &str) -> Arc<str> {
         let value = clean(value);

@@ -48,8 +48,9 @@ pub(crate) fn start(config: &Config, metrics: &Arc<Metrics>, health: &Health) ->
             listener.set_nonblocking(true)?;
             Some(listener)
         }
-        Err(error) if error.kind() == ErrorKind::AddrInUse && matches!(ask(config), Asked::Running(_)) => {
-            tracing::info!(%address, "another agent has the admin address; it is taken over when that agent is gone");
+        // Another agent's, during an upgrade; or a squatter's, who must not keep the node unmetered.
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "admin.listen is in use; the admin pages are served there once it is free");
             None
         }
         Err(error) => {

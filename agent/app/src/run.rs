@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_admin::{Health, Metrics};
-use tollgate_config::Config;
+use tollgate_config::{Config, OnFailure};
 use tollgate_tls::Authority;
 
 use crate::agent::{Agent, Setup};
@@ -35,6 +35,11 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let starting = health.register("kernel programs attached");
     let control = control::start(config, &metrics, &health)?;
 
+    if config.intercept.on_failure == OnFailure::Closed {
+        tracing::warn!(
+            "on_failure: closed holds while this process hangs or drains; when it is gone, connections go directly"
+        );
+    }
     let catalogue = Arc::new(settings::catalogue(config));
     let authority = Arc::new(authority(config, &catalogue)?);
     let cgroup = cgroup(config)?;

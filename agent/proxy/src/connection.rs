@@ -188,13 +188,13 @@ impl Proxy {
                 reset(&accepted.client);
                 (Fate::Unreachable, Carried::default())
             }
-            Ok(mut server) => match carry(&mut accepted.client, &mut server, bytes).await {
-                Ok(carried) => (Fate::Tunnelled(reason), carried),
-                Err(error) => {
+            Ok(mut server) => {
+                let mut carried = Carried::default();
+                if let Err(error) = carry(&mut accepted.client, &mut server, bytes, &mut carried).await {
                     tracing::debug!(program = %accepted.caller.program, %error, "a tunnel broke");
-                    (Fate::Tunnelled(reason), Carried::default())
                 }
-            },
+                (Fate::Tunnelled(reason), carried)
+            }
         };
         self.report(&accepted, host, fate, carried);
     }

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::socket;
@@ -57,6 +59,7 @@ pub async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, Tun
 }
 
 /// Copies both ways until both have ended. `sent_already` are bytes that the client has sent and that were read to decide.
+/// `carried` tells what went through, also when the tunnel breaks.
 ///
 /// The end of one direction is passed on (half-close) while the other goes on. A reset on one side resets the other, so
 /// that neither takes a broken stream for a complete one.
@@ -64,18 +67,48 @@ pub async fn carry(
     client: &mut TcpStream,
     server: &mut TcpStream,
     sent_already: &[u8],
-) -> Result<Carried, TunnelError> {
+    carried: &mut Carried,
+) -> Result<(), TunnelError> {
+    let mut counted = Counted { stream: server, carried };
     let copied = async {
-        server.write_all(sent_already).await?;
-        tokio::io::copy_bidirectional_with_sizes(client, server, BUFFER, BUFFER).await
+        counted.write_all(sent_already).await?;
+        tokio::io::copy_bidirectional_with_sizes(client, &mut counted, BUFFER, BUFFER).await
     };
-    match copied.await {
-        Ok((sent, received)) => Ok(Carried { sent: sent + sent_already.len() as u64, received }),
-        Err(error) => {
-            reset(client);
-            reset(server);
-            Err(TunnelError::Broken(error))
-        }
+    copied.await.map(drop).map_err(|error| {
+        reset(client);
+        reset(server);
+        TunnelError::Broken(error)
+    })
+}
+
+/// A server whose bytes are counted as they pass.
+struct Counted<'a> {
+    stream: &'a mut TcpStream,
+    carried: &'a mut Carried,
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut *self.stream).poll_read(cx, buf);
+        self.carried.received += (buf.filled().len() - before) as u64;
+        polled
+    }
+}
+
+impl AsyncWrite for Counted<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, buf))?;
+        self.carried.sent += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
     }
 }
 
@@ -98,10 +131,22 @@ mod tests {
         (near.expect("connects"), far.expect("accepts").0)
     }
 
+    fn carrying(
+        mut client: TcpStream,
+        mut server: TcpStream,
+        sent_already: &'static [u8],
+    ) -> tokio::task::JoinHandle<(Result<(), TunnelError>, Carried)> {
+        tokio::spawn(async move {
+            let mut carried = Carried::default();
+            let ended = carry(&mut client, &mut server, sent_already, &mut carried).await;
+            (ended, carried)
+        })
+    }
+
     #[tokio::test]
     async fn a_half_close_is_passed_on_while_the_other_way_goes_on() {
-        let ((mut app, mut client), (mut server, mut real)) = (pair().await, pair().await);
-        let tunnel = tokio::spawn(async move { carry(&mut client, &mut server, b"hel").await });
+        let ((mut app, client), (server, mut real)) = (pair().await, pair().await);
+        let tunnel = carrying(client, server, b"hel");
         app.write_all(b"lo").await.expect("open");
         app.shutdown().await.expect("half-close");
         let mut request = Vec::new();
@@ -112,26 +157,30 @@ mod tests {
         let mut answer = Vec::new();
         app.read_to_end(&mut answer).await.expect("complete");
         assert_eq!(answer, b"an answer, after the end of the request");
-        let carried = tunnel.await.expect("no panic").expect("both ended");
+        let (ended, carried) = tunnel.await.expect("no panic");
+        ended.expect("both ended");
         assert_eq!(carried, Carried { sent: 5, received: 39 });
     }
 
     #[tokio::test]
-    async fn a_reset_of_the_server_resets_the_client() {
-        let ((mut app, mut client), (mut server, real)) = (pair().await, pair().await);
-        let tunnel = tokio::spawn(async move { carry(&mut client, &mut server, b"x").await });
+    async fn a_reset_of_the_server_resets_the_client_and_what_went_through_is_counted() {
+        let ((mut app, client), (server, mut real)) = (pair().await, pair().await);
+        let tunnel = carrying(client, server, b"x");
         app.write_all(b"y").await.expect("open");
+        real.read_exact(&mut [0; 2]).await.expect("carried");
         reset(&real);
         drop(real);
-        assert!(matches!(tunnel.await.expect("no panic"), Err(TunnelError::Broken(_))));
+        let (ended, carried) = tunnel.await.expect("no panic");
+        assert!(matches!(ended, Err(TunnelError::Broken(_))));
+        assert_eq!(carried, Carried { sent: 2, received: 0 });
         let error = app.read_to_end(&mut Vec::new()).await.expect_err("not an orderly end");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]
     async fn a_slow_reader_holds_the_writer_back() {
-        let ((mut app, mut client), (mut server, mut real)) = (pair().await, pair().await);
-        let tunnel = tokio::spawn(async move { carry(&mut client, &mut server, b"").await });
+        let ((mut app, client), (server, mut real)) = (pair().await, pair().await);
+        let tunnel = carrying(client, server, b"");
         let total = 64 * 1024 * 1024;
         let writer = tokio::spawn(async move {
             app.write_all(&vec![7; total]).await.expect("carried in the end");
@@ -150,7 +199,7 @@ mod tests {
         }
         assert_eq!(read, total);
         drop(real);
-        assert_eq!(tunnel.await.expect("no panic").expect("ended").sent, total as u64);
+        assert_eq!(tunnel.await.expect("no panic").1.sent, total as u64);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use http::StatusCode;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::histogram::Histogram;
@@ -116,8 +117,15 @@ impl Calls {
     }
 
     fn labels(&self, record: &Record) -> Labels {
-        let model =
-            |model: &Option<Arc<str>>| model.as_deref().map_or_else(|| "".into(), |model| self.models.bound(model));
+        // A model takes one of the places only when a provider seems to have it, answering or too busy to: invented names would else
+        // take them all.
+        let busy = |status: StatusCode| status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        let answered = record.is_billable() || record.status.is_some_and(busy);
+        let model = |model: &Option<Arc<str>>| match model.as_deref() {
+            None => "".into(),
+            Some(model) if answered => self.models.bound(model),
+            Some(model) => self.models.known(model),
+        };
         Labels {
             gen_ai_provider_name: self.providers.bound(&record.provider),
             gen_ai_operation_name: record.operation.as_str(),

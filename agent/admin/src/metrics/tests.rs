@@ -127,6 +127,22 @@ fn failures_are_counted_by_outcome_status_and_error_type() {
 }
 
 #[test]
+fn invented_models_do_not_take_the_places_of_real_ones() {
+    let invented = |n: u32| Record {
+        request_model: Some(format!("invented-{n}").into()),
+        response_model: None,
+        status: Some(StatusCode::NOT_FOUND),
+        usage: None,
+        cost: None,
+        ..chat()
+    };
+    let records: Vec<Record> = (0..1_000).map(invented).chain([chat()]).collect();
+    let text = metrics(&records).encode();
+    assert_eq!(value(&text, "own_requests_total", &with("status=\"200\"")), 1.0, "the real model has its name");
+    assert!(!text.contains("invented-"), "{text}");
+}
+
+#[test]
 fn an_unknown_cost_is_counted_and_never_nothing() {
     let text = metrics(&[
         Record { cost: None, ..chat() },
