@@ -42,11 +42,16 @@ pub(crate) fn run(optional: bool) -> Result<Tally> {
 fn run_one(target: &str, folder: &Path) -> Result<()> {
     let found = workspace::target().join("fuzz-corpus").join(target);
     std::fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
-    // libFuzzer writes to the first folder and reads them all.
-    let seeds: Option<PathBuf> = Some(folder.join("corpus").join(target)).filter(|seeds| seeds.is_dir());
     let mut command = fuzz("run", folder);
-    command.arg("--fuzz-dir").arg(folder).arg(target).arg(&found).args(seeds);
+    // libFuzzer writes to the first folder and reads them all.
+    command.arg("--fuzz-dir").arg(folder).arg(target).arg(&found).arg(seeds(folder, target));
     shell::run(command.args(["--", &format!("-max_total_time={SECONDS}"), "-timeout=10", "-rss_limit_mb=4096"]))
+}
+
+/// Where a target starts: its own seeds, or else the providers' answers.
+fn seeds(folder: &Path, target: &str) -> PathBuf {
+    let own = folder.join("corpus").join(target);
+    if own.is_dir() { own } else { workspace::root().join("tests/corpus") }
 }
 
 fn obstacle(folder: &Path, optional: bool) -> Option<String> {
