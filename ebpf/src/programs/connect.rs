@@ -18,6 +18,7 @@ use tollgate_ebpf::{
 };
 
 use crate::{
+    dns::{DOMAIN, asked},
     listener::{self, LOCALHOST4},
     maps::{CLOSED, ORIGINS, PORTS, count, is_agent, is_known, now},
     quic,
@@ -124,11 +125,15 @@ enum Decision {
 #[inline(always)]
 fn decide(context: &SockAddrContext, address: Address) -> Decision {
     let sock = context.sock_addr;
+    // SAFETY: the kernel's context is valid.
+    let protocol = unsafe { read_volatile(&raw const (*sock).protocol) };
+    if protocol == UDP && port(sock) == DOMAIN {
+        asked(sock);
+        return Decision::Pass;
+    }
     if !is_known(address) {
         return Decision::Pass;
     }
-    // SAFETY: the kernel's context is valid.
-    let protocol = unsafe { read_volatile(&raw const (*sock).protocol) };
     if protocol == UDP {
         return if quic::is_refused(port(sock)) { Decision::Refuse } else { Decision::Pass };
     }

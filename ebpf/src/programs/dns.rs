@@ -1,9 +1,16 @@
 //! DNS answers over UDP, read as they are delivered: an address is known before the program that asked reads it.
+//!
+//! What is learned holds for the whole node, so it takes more than a packet from port 53: the socket that gets the answer
+//! must have asked, in a namespace that the agent serves. Sockets that were connected to a name server before the
+//! programs were attached are not seen asking; the agent resolves exact names itself, so only what patterns match is late.
 
 use core::ptr::read_volatile;
 
 use aya_ebpf::{
-    bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes, macros::cgroup_skb, maps::lpm_trie,
+    bindings::{__sk_buff, bpf_sock_addr},
+    helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skb_load_bytes},
+    macros::cgroup_skb,
+    maps::lpm_trie,
     programs::SkBuffContext,
 };
 use tollgate_ebpf::{
@@ -15,7 +22,7 @@ use tollgate_ebpf::{
     verifier::opaque,
 };
 
-use crate::maps::{ADDRESSES, NAMES, SCRATCH, count, now};
+use crate::maps::{ADDRESSES, LISTENERS, NAMES, QUESTIONS, SCRATCH, count, now};
 
 /// The packet is delivered.
 const PASS: i32 = 1;
@@ -23,17 +30,40 @@ const PASS: i32 = 1;
 const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
 const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 const UDP: u8 = 17;
-const DOMAIN: u16 = 53;
+/// The port that name servers are asked at.
+pub(crate) const DOMAIN: u16 = 53;
 const UDP_HEADER: u32 = 8;
 
 /// A learned address counts for an hour at least, and a week at most.
 const SHORTEST_LIFE: u32 = 3_600;
 const LONGEST_LIFE: u32 = 7 * 24 * 3_600;
 
+/// Remembers that the socket asks a name server, if its namespace is served: nothing is steered in others, and whoever
+/// can make one has a name server of his own in it.
+#[inline(always)]
+pub(crate) fn asked(sock: *mut bpf_sock_addr) {
+    // SAFETY: the context is the program's own.
+    let (netns, cookie) = unsafe { (bpf_get_netns_cookie(sock.cast()), bpf_get_socket_cookie(sock.cast())) };
+    if LISTENERS.get_ptr(netns).is_some() && QUESTIONS.get_ptr(cookie).is_none() {
+        // Nothing is to be done if there is no room: an address is learned later.
+        let _full = QUESTIONS.insert(cookie, 1, 0);
+    }
+}
+
+/// Whether the socket that gets the packet asked a name server.
+#[inline(always)]
+fn is_solicited(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the context is the program's own.
+    let cookie = unsafe { bpf_get_socket_cookie(skb.cast()) };
+    QUESTIONS.get_ptr(cookie).is_some()
+}
+
 /// Learns from what arrives; never holds it up.
 #[cgroup_skb(ingress)]
 pub(crate) fn dns_answer(context: SkBuffContext) -> i32 {
-    if let Some((offset, length)) = udp_payload(context.skb.skb) {
+    if let Some((offset, length)) = udp_payload(context.skb.skb)
+        && is_solicited(context.skb.skb)
+    {
         learn(context.skb.skb, offset, length);
     }
     PASS

@@ -14,7 +14,7 @@ use tollgate_ebpf::{
     address::{Address, Key},
 };
 
-use crate::maps::{FLOWS, ORIGINS, count};
+use crate::maps::{FLOWS, ORIGINS, QUESTIONS, count};
 
 const AF_INET6: u32 = 10;
 /// For the programs of others on this hook: nothing went wrong.
@@ -74,8 +74,9 @@ pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
 pub(crate) fn release(context: SockContext) -> i32 {
     // SAFETY: the context is this program's.
     let cookie = unsafe { bpf_get_socket_cookie(context.sock.cast()) };
-    // Most sockets have no flow, and that is no error.
+    // Most sockets have neither, and that is no error.
     let _absent = ORIGINS.remove(cookie);
+    let _absent = QUESTIONS.remove(cookie);
     1
 }
 

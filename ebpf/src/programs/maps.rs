@@ -51,6 +51,11 @@ pub(crate) static PORTS: HashMap<u16, u8> = HashMap::with_max_entries(1, 0);
 #[map]
 pub(crate) static ADDRESSES: LruHashMap<Key, Known> = LruHashMap::with_max_entries(16_384, 0);
 
+/// The cookies of sockets that asked a name server: the only ones whose answers are believed. Bounded and LRU, for any
+/// program can open sockets; an answer comes long before its question is displaced.
+#[map]
+pub(crate) static QUESTIONS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
+
 /// Network namespace cookies to the port of the listener in it.
 #[map]
 pub(crate) static LISTENERS: HashMap<u64, u32> = HashMap::with_max_entries(4_096, 0);

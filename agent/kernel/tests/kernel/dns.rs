@@ -54,7 +54,7 @@ fn answer(question: &str, records: Vec<Record>, names: NameEncoding) -> Vec<u8> 
     bytes
 }
 
-/// A name server that says anything, and a client in the lab's cgroup that hears it.
+/// A name server that says anything, and a client in the lab's cgroup that asked it once and hears it.
 struct Resolver {
     kernel: Kernel,
     client: Client,
@@ -66,10 +66,14 @@ impl Resolver {
     fn start(lab: &Lab, options: &Options) -> Self {
         let kernel = load(options);
         kernel.attach(lab.scope.path()).expect("attached");
+        kernel.serve(lab.netns, 1).expect("served");
+        let bind = |ip: &str| UdpSocket::bind((ip, 53)).expect("port 53");
+        let (v4, v6) = (bind("192.0.2.53"), bind("2001:db8::53"));
         let mut client = lab.client(
             "
 four = socket.socket(V4, UDP); four.bind(('127.0.0.1', 0))
 six = socket.socket(V6, UDP); six.bind(('::1', 0))
+four.sendto(b'?', ('192.0.2.53', 53)); six.sendto(b'?', ('2001:db8::53', 53))
 say(four.getsockname()[1], six.getsockname()[1])
 while True:
     for s in select.select([four, six], [], [])[0]:
@@ -77,12 +81,11 @@ while True:
         );
         let ports = client.line();
         let (four, six) = ports.split_once(' ').expect("two ports");
-        let bind = |ip: &str| UdpSocket::bind((ip, 53)).expect("port 53");
         Self {
             kernel,
             client,
-            v4: (bind("192.0.2.53"), format!("127.0.0.1:{four}").parse().expect("an address")),
-            v6: (bind("2001:db8::53"), format!("[::1]:{six}").parse().expect("an address")),
+            v4: (v4, format!("127.0.0.1:{four}").parse().expect("an address")),
+            v6: (v6, format!("[::1]:{six}").parse().expect("an address")),
         }
     }
 
@@ -177,6 +180,106 @@ fn answers_over_ipv6_are_read() {
         let server = (resolver.v6.0.try_clone().expect("a socket"), resolver.v6.1);
         resolver.say(server, &packet);
         assert_eq!(resolver.kernel.addresses(), ["2001:db8:1::6".parse::<IpAddr>().expect("an address")]);
+    });
+}
+
+/// An answer that gives the intercepted name this address.
+fn teaching(ip: &str) -> Vec<u8> {
+    answer(HOST, vec![address(HOST, ip)], NameEncoding::Compressed)
+}
+
+#[test]
+fn whoever_asks_is_believed_however_he_asks() {
+    lab(|lab| {
+        let resolver = Resolver::start(lab, &options());
+        for (index, ask) in [
+            "s = socket.socket(V4, UDP); s.connect(('192.0.2.53', 53)); s.send(b'?')",
+            "s = socket.socket(V6, UDP); s.connect(('2001:db8::53', 53)); s.send(b'?')",
+            "s = socket.socket(V6, UDP); s.connect(('::ffff:192.0.2.53', 53)); s.send(b'?')",
+            "s = socket.socket(V4, UDP); s.setblocking(False); s.connect(('192.0.2.53', 53)); s.send(b'?'); s.setblocking(True)",
+            "s = socket.socket(V4, UDP); s.sendto(b'?', ('192.0.2.53', 53))",
+            "s = socket.socket(V6, UDP); s.sendto(b'?', ('2001:db8::53', 53))",
+            "s = socket.socket(V6, UDP); s.sendto(b'?', ('::ffff:192.0.2.53', 53))",
+            "s = socket.socket(V4, UDP); s.sendmsg([b'?'], [], 0, ('192.0.2.53', 53))",
+            "s = socket.socket(V6, UDP); s.sendmsg([b'?'], [], 0, ('2001:db8::53', 53))",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            // The first question there is that of the resolver's own client.
+            let server = if ask.contains("2001") { &resolver.v6.0 } else { &resolver.v4.0 };
+            let ip = format!("198.51.100.{index}");
+            let mut client = lab.client(&format!("{ask}; say(s.getsockname()[1]); say(len(s.recv(65535)))"));
+            let port = client.line();
+            let asker = loop {
+                let (_, asker) = server.recv_from(&mut [0; 16]).expect("a question");
+                if asker.port().to_string() == port {
+                    break asker;
+                }
+            };
+            let packet = teaching(&ip);
+            server.send_to(&packet, asker).expect("answered");
+            assert_eq!(client.line(), packet.len().to_string());
+            assert!(resolver.kernel.addresses().contains(&ip.parse().expect("an address")), "{ask}");
+        }
+    });
+}
+
+#[test]
+fn packets_that_nobody_asked_for_are_delivered_and_teach_nothing() {
+    lab(|lab| {
+        let mut resolver = Resolver::start(lab, &options());
+        let mut client = lab.client(
+            "
+def listening(port=0):
+    s = socket.socket(V4, UDP); s.bind(('127.0.0.1', port)); return s
+silent, elsewhere, gone = listening(), listening(), listening()
+elsewhere.sendto(b'?', ('192.0.2.53', 5353))
+gone.sendto(b'?', ('192.0.2.53', 53))
+port = gone.getsockname()[1]; gone.close(); later = listening(port)
+for s in (silent, elsewhere, later):
+    say(s.getsockname()[1]); say(len(s.recv(65535)))",
+        );
+        let packet = teaching("198.51.100.1");
+        for who in ["one that never asked", "one that asked another port", "one that has the port of one that asked"] {
+            let to: SocketAddr = format!("127.0.0.1:{}", client.line()).parse().expect("an address");
+            resolver.v4.0.send_to(&packet, to).expect("sent");
+            assert_eq!(client.line(), packet.len().to_string());
+            assert_eq!(resolver.kernel.addresses(), Vec::<IpAddr>::new(), "{who}");
+        }
+        assert_eq!(resolver.count("dns_matched"), 0);
+        assert_eq!(resolver.learns(&packet), ["198.51.100.1"], "the packet is good");
+    });
+}
+
+#[test]
+fn answers_in_a_namespace_that_is_not_served_teach_nothing() {
+    lab(|lab| {
+        let resolver = Resolver::start(lab, &options());
+        // What any user can do: a network of his own, with a name server in it.
+        let script = format!(
+            "
+inner = '''
+import socket, subprocess
+subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(('127.0.0.1', 53))
+for connected in (True, False):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if connected:
+        s.connect(('127.0.0.1', 53)); s.send(b'?')
+    else:
+        s.sendto(b'?', ('127.0.0.1', 53))
+    server.sendto(bytes.fromhex('{}'), server.recvfrom(16)[1])
+    print(len(s.recv(65535)), flush=True)
+'''
+os.execvp('unshare', ['unshare', '-Urn', sys.executable, '-I', '-S', '-c', inner])",
+            teaching("198.51.100.1").iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        );
+        let mut client = lab.client(&script);
+        let length = teaching("198.51.100.1").len().to_string();
+        assert_eq!((client.line(), client.line()), (length.clone(), length));
+        assert_eq!(resolver.kernel.addresses(), Vec::<IpAddr>::new());
+        assert_eq!(resolver.count("dns_matched"), 0);
     });
 }
 
