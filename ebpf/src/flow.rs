@@ -50,6 +50,9 @@ pub struct Known {
     pub until_ns: u64,
 }
 
+/// Where connections of a namespace are sent, as one number: the port, and this bit if something listens on ::1, too.
+pub const LISTENS_ON_V6: u32 = 1 << 16;
+
 const _: () = {
     assert!(size_of::<Flow>() == 80 && align_of::<Flow>() == 8);
     assert!(core::mem::offset_of!(Flow, cgroup_id) == 32);

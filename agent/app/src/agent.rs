@@ -59,7 +59,10 @@ impl Agent {
         let roots = Roots::load(&config.upstream.roots).context("upstream certificates could not be verified")?;
         let listeners = tollgate_kernel::listen(config.intercept.listen_ports.ports())
             .context("nothing to steer connections to; intercept.listen_ports names the ports to try")?;
-        let (namespace, port) = (listeners.netns, listeners.port);
+        let namespace = listeners.netns;
+        // Told before it is attached: a connection is never steered to where nobody answers.
+        kernel.beat();
+        kernel.serve(&listeners).context("the kernel cannot be told where we listen")?;
         let (trigger, watch) = drain::channel();
         let refusals = Arc::new(Refusals::default());
         let workloads = Arc::new(Workloads::new());
@@ -83,9 +86,6 @@ impl Agent {
             tokio::spawn(accept(listener, Arc::clone(&proxy), Arc::new(take), watch.clone()));
         }
         drop(watch);
-        // In this order a connection is never steered to where nobody answers.
-        kernel.beat();
-        kernel.serve(namespace, port).context("the kernel cannot be told where we listen")?;
         kernel.attach(cgroup).with_context(|| format!("cannot attach to {}", cgroup.display()))?;
         let upkeep = upkeep(&kernel, catalogue, workloads);
         tracing::info!(cgroup = %cgroup.display(), ?listening, "connections to providers are steered here");

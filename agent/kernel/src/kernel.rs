@@ -8,7 +8,12 @@ use std::{fs::File, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use parking_lot::Mutex;
-use tollgate_ebpf::{Counter, address::Address, flow::Known, name::Pattern};
+use tollgate_ebpf::{
+    Counter,
+    address::Address,
+    flow::{Known, LISTENS_ON_V6},
+    name::Pattern,
+};
 
 pub use self::error::{AttachError, LoadError, MapError};
 use self::{
@@ -16,7 +21,7 @@ use self::{
     object::{Links, Programs, Shared},
 };
 use crate::{
-    Flow, NetnsCookie,
+    Flow, Listeners, NetnsCookie,
     flow::{from_octets, to_octets},
 };
 
@@ -112,10 +117,12 @@ impl Kernel {
         self.links.lock().clear();
     }
 
-    /// Sends new connections of a namespace to its 127.0.0.1 and ::1 at this port. Replaces an earlier port at once,
-    /// so a new agent can take over while the old one drains.
-    pub fn serve(&self, netns: NetnsCookie, port: u16) -> Result<(), MapError> {
-        self.listeners.lock().insert(netns.raw(), u32::from(port), 0).map_err(MapError::writing("LISTENERS"))
+    /// Sends new connections of the listeners' namespace to them; those to IPv6 addresses only if one listens on ::1.
+    /// Replaces earlier listeners at once, so a new agent can take over while the old one drains.
+    pub fn serve(&self, listeners: &Listeners) -> Result<(), MapError> {
+        let v6 = if listeners.v6.is_some() { LISTENS_ON_V6 } else { 0 };
+        let served = u32::from(listeners.port) | v6;
+        self.listeners.lock().insert(listeners.netns.raw(), served, 0).map_err(MapError::writing("LISTENERS"))
     }
 
     /// Ends [`Self::serve`]. New connections of the namespace go as [`Options::on_failure`] says.

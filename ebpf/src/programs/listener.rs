@@ -8,7 +8,7 @@ use aya_ebpf::{
     cty::c_void,
     helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release},
 };
-use tollgate_ebpf::Counter;
+use tollgate_ebpf::{Counter, flow::LISTENS_ON_V6};
 
 use crate::maps::{HEARTBEAT, LISTENERS, STALE_AFTER_NS, now};
 
@@ -22,7 +22,12 @@ const LISTEN: u32 = 10;
 #[inline(always)]
 pub(crate) fn find(context: *mut c_void, netns: u64, v4: bool) -> Result<u16, Counter> {
     // SAFETY: pointers to map values stay valid while the program runs.
-    let port = LISTENERS.get_ptr(netns).map(|port| unsafe { *port } as u16).ok_or(Counter::NoListener)?;
+    let served = LISTENERS.get_ptr(netns).map(|served| unsafe { *served }).ok_or(Counter::NoListener)?;
+    if !v4 && served & LISTENS_ON_V6 == 0 {
+        // Whatever is at that port of ::1 is not the agent.
+        return Err(Counter::NoListener);
+    }
+    let port = served as u16;
     // SAFETY: as above.
     let beat = HEARTBEAT.get_ptr(0).map_or(0, |beat| unsafe { *beat });
     if now().saturating_sub(beat) > STALE_AFTER_NS.load() {

@@ -56,7 +56,7 @@ pub(crate) static ADDRESSES: LruHashMap<Key, Known> = LruHashMap::with_max_entri
 #[map]
 pub(crate) static QUESTIONS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Network namespace cookies to the port of the listener in it.
+/// Network namespace cookies to the port of the listeners in it, and [`LISTENS_ON_V6`](tollgate_ebpf::flow::LISTENS_ON_V6).
 #[map]
 pub(crate) static LISTENERS: HashMap<u64, u32> = HashMap::with_max_entries(4_096, 0);
 

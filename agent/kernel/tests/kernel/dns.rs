@@ -13,7 +13,7 @@ use hickory_proto::{
     },
     serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding},
 };
-use tollgate_kernel::{Kernel, Options};
+use tollgate_kernel::{Kernel, Options, listen, listener::PORTS};
 
 use crate::lab::{Agent, Client, Lab, lab, load, patient};
 
@@ -66,7 +66,8 @@ impl Resolver {
     fn start(lab: &Lab, options: &Options) -> Self {
         let kernel = load(options);
         kernel.attach(lab.scope.path()).expect("attached");
-        kernel.serve(lab.netns, 1).expect("served");
+        let listeners = listen(PORTS).expect("listeners");
+        kernel.serve(&listeners).expect("served");
         let bind = |ip: &str| UdpSocket::bind((ip, 53)).expect("port 53");
         let (v4, v6) = (bind("192.0.2.53"), bind("2001:db8::53"));
         let mut client = lab.client(

@@ -49,6 +49,23 @@ fn after_the_listener_is_closed_connections_go_direct() {
 }
 
 #[test]
+fn a_stranger_on_the_port_of_a_listener_that_is_not_there_gets_nothing() {
+    lab(|lab| {
+        let mut agent = Agent::start(lab, &patient());
+        // As where IPv6 came up after the agent had started, and somebody else took the port.
+        let stranger = agent.listeners.v6.take().expect("a listener on ::1");
+        stranger.set_nonblocking(false).expect("a blocking socket");
+        agent.serve(&agent.listeners).expect("served");
+        thread::spawn(move || crate::lab::serve(&stranger, "stranger"));
+        assert_eq!(lab.call(PROVIDER6), direct(PROVIDER6));
+        assert_eq!(agent.count("no_listener"), 1);
+        let mut client = lab.client("call(V6, '::ffff:203.0.113.7')");
+        agent.take();
+        assert_eq!(client.line(), format!("agent ::ffff:{PROVIDER} 443"));
+    });
+}
+
+#[test]
 fn with_a_stale_heartbeat_connections_go_direct_until_it_beats_again() {
     lab(|lab| {
         let options = Options { stale_after: Duration::from_secs(3), ..patient() };
@@ -83,7 +100,7 @@ fn closed_refuses_what_no_listener_takes_and_nothing_else() {
         assert_eq!(lab.call(&format!("::ffff:{PROVIDER}")), "Operation not permitted");
         assert_eq!(agent.count("refused"), 3);
         assert_eq!(lab.call(OTHER), direct(OTHER));
-        agent.serve(lab.netns, agent.listeners.port).expect("served again");
+        agent.serve(&agent.listeners).expect("served again");
         let mut client = lab.client("call(V4, '203.0.113.7')");
         agent.take();
         assert_eq!(client.line(), format!("agent {PROVIDER} 443"));
@@ -133,7 +150,7 @@ fn agent_process() {
     let listeners = tollgate_kernel::listen(tollgate_kernel::listener::PORTS).expect("listeners");
     kernel.learn(PROVIDER.parse().expect("an address"), Duration::ZERO).expect("learned");
     kernel.attach(cgroup.as_ref()).expect("attached");
-    kernel.serve(listeners.netns, listeners.port).expect("served");
+    kernel.serve(&listeners).expect("served");
     // Its own connection, although it is in the cgroup: exempt by its process id.
     let stream = std::net::TcpStream::connect((PROVIDER, 443)).expect("a connection");
     println!("\nagent {}", stream.peer_addr().expect("a peer"));

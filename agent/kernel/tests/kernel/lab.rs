@@ -107,7 +107,7 @@ impl Agent {
         let listeners = listen(PORTS).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(listeners.netns, lab.netns);
         kernel.attach(lab.scope.path()).unwrap_or_else(|error| panic!("{error}"));
-        kernel.serve(lab.netns, listeners.port).expect("a served namespace");
+        kernel.serve(&listeners).expect("a served namespace");
         for address in [PROVIDER, PROVIDER6] {
             kernel.learn(address.parse().expect("an address"), Duration::ZERO).expect("a known address");
         }

@@ -322,7 +322,7 @@ fn a_new_listener_takes_over_at_once_and_the_old_one_drains() {
             thread::sleep(Duration::from_millis(1));
         }
         let green = listen(PORTS).expect("a second port");
-        agent.serve(green.netns, green.port).expect("flipped");
+        agent.serve(&green).expect("flipped");
         let mut next = lab.client("call(V4, '203.0.113.7')");
         let stream = loop {
             if let Ok((stream, peer)) = green.v4.accept() {
@@ -359,7 +359,7 @@ fn listeners_in_another_namespace_take_its_connections() {
                 threads.spawn(make).join().expect("no panic")
             });
             assert_eq!(listeners.netns, other.netns);
-            agent.serve(listeners.netns, listeners.port).expect("served");
+            agent.serve(&listeners).expect("served");
             let mut client = other.client("call(V4, '203.0.113.7')");
             let (stream, peer) = loop {
                 match listeners.v4.accept() {
