@@ -42,8 +42,8 @@ pub(crate) const MAX_HEADERS: usize = 1024;
 /// How large an HTTP/1.1 head may be, and how much is buffered for a connection, each way.
 pub(crate) const MAX_BUFFER: usize = 288 * 1024;
 
-/// How large an HTTP/2 head may be, as SETTINGS_MAX_HEADER_LIST_SIZE counts.
-pub(crate) const MAX_HEADER_LIST: u32 = 512 * 1024;
+/// How large an HTTP/2 head may be, as SETTINGS_MAX_HEADER_LIST_SIZE counts. Every stream may have one, so it is less than HTTP/1.1's.
+pub(crate) const MAX_HEADER_LIST: u32 = 128 * 1024;
 
 /// How long a client may be silent between requests, or take for a head. Longer than any client pools its connections.
 const HEAD: Duration = Duration::from_mins(15);
@@ -51,10 +51,13 @@ const HEAD: Duration = Duration::from_mins(15);
 /// How long a draining connection without any request yet is waited for: its client is about to send one.
 const FIRST_REQUEST: Duration = Duration::from_secs(5);
 
-/// Streams a client may have open, and what each may have in flight towards us. The connection's window holds them all, so that
-/// an upload the provider does not read stops no other.
+/// Streams a client may have open, and what each may have in flight towards us.
 const STREAMS: u32 = 200;
 const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// What a client's connection may have in flight towards us, which bounds what it makes us hold. An upload that the provider does
+/// not read holds one stream's share of it; it takes 32 of them on one connection to stop that connection's other uploads.
+const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
 
 /// Serves connections whose TLS was opened. Clones are the same.
 #[derive(Clone)]
@@ -180,7 +183,7 @@ where
         .auto_date_header(false)
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW * STREAMS)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST);
     // Offered only where the provider is known to have it: a client that is not offered it opens a WebSocket over HTTP/1.1,
     // and one that is refused it gives up.

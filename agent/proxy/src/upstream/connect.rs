@@ -31,8 +31,12 @@ const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_TRIES: u32 = 4;
 
-/// What one stream may have in flight towards us.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+/// What one stream may have in flight towards us: 5 MB/s over 100 ms.
+const STREAM_WINDOW: u32 = 512 * 1024;
+
+/// What a connection may have in flight towards us, which bounds what it makes us hold. An answer that its client does not read
+/// holds one stream's share of it; it takes 32 of them, all of one user, to stop the connection's other answers.
+const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
 
 /// A connection that was just made.
 pub(super) enum Connected {
@@ -59,7 +63,7 @@ impl Inner {
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&wire)));
         let http = |_error| Refused::Error(ConnectError::Http { host: Arc::clone(&target.host) });
         if http2 {
-            let (sender, connection) = self.http2().handshake(io).await.map_err(http)?;
+            let (sender, connection) = http2_builder().handshake(io).await.map_err(http)?;
             Ok(Connected::Http2(sender, wire, Peer::drive(connection)))
         } else {
             let mut builder = http1::Builder::new();
@@ -72,19 +76,6 @@ impl Inner {
             tokio::spawn(connection.with_upgrades());
             Ok(Connected::Http1(sender, wire))
         }
-    }
-
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        // The connection's window holds all streams' windows, so a client that does not read stops nobody else's answer.
-        let streams = u32::try_from(self.limits.streams_per_connection).unwrap_or(u32::MAX);
-        let window = STREAM_WINDOW.saturating_mul(streams).clamp(STREAM_WINDOW, (1 << 31) - 1);
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(window)
-            .max_header_list_size(MAX_HEADER_LIST);
-        builder
     }
 
     async fn tls(&self, target: &Target, offer: Offer) -> Result<TlsStream<TcpStream>, Refused> {
@@ -140,6 +131,16 @@ impl Inner {
         prepare(&stream).map_err(|error| error.kind())?;
         Ok(stream)
     }
+}
+
+fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADER_LIST);
+    builder
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -291,6 +291,53 @@ async fn a_provider_that_does_not_read_holds_the_client_back() {
     }
 }
 
+/// Reads the bodies of requests to `/read` and of no others. Its own connection has room for all of them.
+async fn choosy(stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>) {
+    let mut builder = h2::server::Builder::new();
+    builder.initial_connection_window_size(64 << 20);
+    let mut connection = builder.handshake::<_, Bytes>(stream).await.expect("HTTP/2");
+    let mut held = Vec::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.uri().path() != "/read" {
+            held.push((request, respond));
+            continue;
+        }
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while let Some(Ok(piece)) = body.data().await {
+                body.flow_control().release_capacity(piece.len()).expect("open");
+            }
+            respond.send_response(Response::new(()), true).expect("open");
+        });
+    }
+}
+
+#[tokio::test]
+async fn unread_uploads_of_one_client_are_bounded_together_and_few_of_them_stop_no_other() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["h2"], |_, stream| choosy(stream));
+    let mut client = rig.http2().await;
+    let upload = |path: &str, taken: &Arc<AtomicU64>| {
+        Request::post(https(path)).body(StreamBody::new(endless(taken)).boxed_unsync()).expect("a request")
+    };
+    let few = Arc::<AtomicU64>::default();
+    let mut unread: Vec<_> = (0..8).map(|_| tokio::spawn(client.send_request(upload("/unread", &few)))).collect();
+    patiently(settled(&few)).await;
+    let body = full(vec![1; 4 << 20]).map_err(|never| match never {}).boxed_unsync();
+    let request = Request::post(https("/read")).body(body).expect("a request");
+    assert!(patiently(client.send_request(request)).await.expect("answered").status().is_success());
+    // What so many have in flight for themselves would be 48 MiB, besides what each end keeps of each.
+    let many = Arc::<AtomicU64>::default();
+    unread.extend((0..184).map(|_| tokio::spawn(client.send_request(upload("/unread", &many)))));
+    patiently(settled(&many)).await;
+    let held = few.load(Relaxed) + many.load(Relaxed);
+    assert!(held < 2 * STUCK, "{held} bytes were taken from the client");
+    for each in unread {
+        each.abort();
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_the_provider_back_and_nobody_else() {
     let site = Site::new().await;

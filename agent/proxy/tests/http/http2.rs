@@ -545,7 +545,7 @@ async fn large_heads_pass() {
     let value = "v".repeat(1000);
     let mut client = rig.http2().await;
     let mut request = get("/");
-    for index in 0..256 {
+    for index in 0..100 {
         let name = http::HeaderName::try_from(format!("x-{index}")).expect("a name");
         request.headers_mut().insert(name, HeaderValue::try_from(&value).expect("a value"));
     }
@@ -558,6 +558,41 @@ async fn large_heads_pass() {
     say(&mut client, format!("GET / HTTP/1.1\r\nHost: api.openai.com\r\n{fields}\r\n")).await;
     expect(&mut client, &format!("HTTP/1.1 200 OK\r\nHost: api.openai.com\r\n{fields}Content-Length: 0\r\n\r\n")).await;
     rig.recorder.records(2).await;
+}
+
+#[tokio::test]
+async fn heads_beyond_the_bound_are_refused_and_the_connections_go_on() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["h2"], |index, stream| async move {
+        assert_eq!(index, 0, "one connection is enough");
+        let mut connection = accept(stream).await;
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let mut response = Response::new(());
+            if request.uri().path() == "/large" {
+                response.headers_mut().extend(large(200));
+            }
+            respond.send_response(response, true).expect("open");
+        }
+    });
+    let mut client = rig.http2().await;
+    for _ in 0..2 {
+        let mut request = get("/");
+        request.headers_mut().extend(large(200));
+        let response = patiently(client.send_request(request)).await.expect("answered");
+        assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let response = patiently(client.send_request(get("/large"))).await.expect("answered");
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        let response = patiently(client.send_request(get("/"))).await.expect("answered");
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    rig.recorder.records(4).await;
+}
+
+/// Fields of 1000 bytes each.
+fn large(fields: usize) -> HeaderMap {
+    let name = |index| http::HeaderName::try_from(format!("x-{index}")).expect("a name");
+    (0..fields).map(|index| (name(index), HeaderValue::try_from("v".repeat(1000)).expect("a value"))).collect()
 }
 
 #[tokio::test]
