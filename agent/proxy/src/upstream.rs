@@ -39,6 +39,10 @@ pub struct Limits {
     pub idle_total: usize,
     /// How many streams one HTTP/2 connection carries before another is made, where the provider allows as many.
     pub streams_per_connection: usize,
+    /// How soon a connection that was used before must break for its request to be sent again, unless the method is idempotent:
+    /// a request crosses with a close within a round trip. One that breaks later may have carried the request to a model that
+    /// was thinking about it. What is kept of a body for this is let go after as long.
+    pub resend_within: Duration,
 }
 
 impl Default for Limits {
@@ -50,6 +54,7 @@ impl Default for Limits {
             idle_per_host: 64,
             idle_total: 1024,
             streams_per_connection: 100,
+            resend_within: Duration::from_secs(1),
         }
     }
 }

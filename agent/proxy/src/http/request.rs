@@ -64,7 +64,7 @@ struct State {
     keeping: bool,
     kept: Vec<Bytes>,
     kept_bytes: usize,
-    /// There can be no other attempt: bytes were handed on that are not kept, or it is too late.
+    /// There can be no other attempt: bytes were handed on that are not kept.
     lost: bool,
     gate: Gate,
     waker: Option<Waker>,
@@ -131,11 +131,11 @@ impl RequestSource {
         !state.lost && !matches!(state.ended, Some(End::Broken | End::Closed))
     }
 
-    /// There will be no other attempt.
+    /// Lets go of what was kept. Only a request of which nothing was sent but its head can be repeated after this.
     pub(crate) fn forget_kept(&self) {
         let mut state = self.state.lock();
         state.keeping = false;
-        state.lost = true;
+        state.lost |= !state.kept.is_empty();
         state.kept = Vec::new();
         state.kept_bytes = 0;
     }
@@ -238,6 +238,7 @@ impl State {
                 if let Some(data) = frame.data_ref() {
                     self.passed(data);
                 } else if let Some(trailers) = frame.trailers_ref() {
+                    self.lost |= !self.keeping;
                     self.end(End::Complete(self.keeping.then(|| trailers.clone())));
                 }
                 Some(Ok(frame))

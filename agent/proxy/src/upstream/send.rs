@@ -1,4 +1,4 @@
-//! Sends a request, and repeats it where the provider has provably not seen it.
+//! Sends a request, and repeats it where the provider has not acted on it, or a repeat does no harm (RFC 9110 § 9.2.2).
 
 use std::error::Error as _;
 use std::net::SocketAddr;
@@ -21,10 +21,6 @@ use crate::observe::{Observer, UpstreamEvent};
 
 /// A request that cannot be repeated does not go on a connection unused for longer than this: the server may be closing it.
 const SURELY_ALIVE: Duration = Duration::from_secs(2);
-
-/// A request crosses with a close within a round trip. A connection that breaks later may well have carried the request to a
-/// model that was thinking about it, so nothing is repeated, and what was kept for it is let go.
-const CROSSING: Duration = Duration::from_secs(2);
 
 /// How often a connection may turn out to be closed before a request was written to it.
 const STALE: u32 = 3;
@@ -73,7 +69,9 @@ impl Upstream {
             }
             let received = lease.wire.received();
             let request = outgoing.request(&lease, &target.host);
-            let error = match outgoing.watch(lease.send(request)).await {
+            let started = Instant::now();
+            let within = self.inner.limits.resend_within;
+            let error = match outgoing.watch(within, lease.send(request)).await {
                 Ok(response) => {
                     outgoing.source.forget_kept();
                     lease.heed(response.headers());
@@ -81,13 +79,16 @@ impl Upstream {
                 }
                 Err(error) => error,
             };
-            if error.message().is_some() && stale < STALE {
-                // It was never written.
+            if error.message().is_some() && stale < STALE && outgoing.source.can_repeat() {
+                // It was never written, and what an earlier attempt took of its body is still there.
                 stale += 1;
                 continue;
             }
             let error = error.into_error();
-            if !resent && outgoing.source.can_repeat() && lease.is_unseen(&error, received) {
+            // By the clock: the failure may be noticed long after a busy machine should have noticed that it is late.
+            let harmless = started.elapsed() < within || outgoing.parts.method.is_idempotent();
+            let unseen = lease.is_unprocessed(&error) || (harmless && lease.was_stale(received));
+            if !resent && unseen && outgoing.source.can_repeat() {
                 resent = true;
                 observer.upstream(UpstreamEvent::Resent);
                 continue;
@@ -173,9 +174,9 @@ impl Inner {
 
 impl Outgoing {
     /// Waits for the response, and lets go of what was kept for a repeat when it is too late for one.
-    async fn watch<T>(&self, sending: impl Future<Output = T>) -> T {
+    async fn watch<T>(&self, within: Duration, sending: impl Future<Output = T>) -> T {
         let mut sending = pin!(sending);
-        if let Ok(sent) = timeout(CROSSING, sending.as_mut()).await {
+        if let Ok(sent) = timeout(within, sending.as_mut()).await {
             return sent;
         }
         self.source.forget_kept();
@@ -238,20 +239,19 @@ impl Lease {
         }
     }
 
-    /// Whether the server has provably not acted on a request that failed like this. `received` is what the connection had
-    /// received before the request.
-    fn is_unseen(&self, error: &hyper::Error, received: u64) -> bool {
-        if let Some(error) = http2_error(error) {
-            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            // GOAWAY fails the streams that it names unprocessed (RFC 9113 § 6.8) while the connection is still up. Once it has
-            // ended, every stream fails with the same error, and nothing is proven.
-            let gone = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) && !self.wire.has_ended();
-            if error.is_remote() && (refused || gone) {
-                return true;
-            }
-        }
-        // The server had closed the unused connection, and the request crossed with the close. As browsers do, whatever the
-        // method: to have acted on it and closed without a byte would be a far stranger server.
+    /// Whether the server said of a request that failed like this that it has not acted on it.
+    fn is_unprocessed(&self, error: &hyper::Error) -> bool {
+        let Some(error) = http2_error(error) else { return false };
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // GOAWAY fails the streams that it names unprocessed (RFC 9113 § 6.8) while the connection is still up. Once it has
+        // ended, every stream fails with the same error, and nothing is proven.
+        let gone = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) && !self.wire.has_ended();
+        error.is_remote() && (refused || gone)
+    }
+
+    /// Whether the server seems to have closed the unused connection before the request reached it. `received` is what had come
+    /// over it before. Browsers repeat such requests whatever the method, and so do we, but only right after they were begun.
+    fn was_stale(&self, received: u64) -> bool {
         self.reused && self.wire.received() == received
     }
 }

@@ -9,7 +9,7 @@ use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_proxy::observe::UpstreamEvent;
 use tollgate_proxy::upstream::Limits;
 
-use crate::support::{HOST, Rig, Site, expect, https, patiently, read_head, read_to_end, say, text};
+use crate::support::{HOST, PATIENCE, Rig, Site, expect, https, patiently, read_head, read_to_end, say, text};
 
 const POST: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 2\r\n\r\n{}";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -28,7 +28,9 @@ async fn post(rig: &Rig) -> (String, String, serde_json::Value) {
 #[tokio::test]
 async fn a_connection_that_the_provider_closed_while_unused_is_not_noticed_by_the_client() {
     let site = Site::new().await;
-    let rig = Rig::new(&site);
+    // However slow the machine is.
+    let limits = Limits { resend_within: PATIENCE, ..Limits::default() };
+    let rig = Rig::with(&site, site.address(), limits, Vec::new());
     site.serve(&["http/1.1"], |_, mut stream| async move {
         expect(&mut stream, POST).await;
         say(&mut stream, OK).await;
@@ -76,28 +78,100 @@ async fn a_request_that_may_have_been_acted_on_is_not_sent_twice() {
     assert_eq!(rig.recorder.events(UpstreamEvent::Resent), 0);
 }
 
+/// Bounds by which [`silence`] is too long for a request and a close to cross.
+fn hasty() -> Limits {
+    Limits { resend_within: Duration::from_millis(50), ..Limits::default() }
+}
+
+async fn silence() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
 #[tokio::test]
 async fn a_request_that_the_provider_was_thinking_about_is_not_sent_twice() {
     let site = Site::new().await;
-    let rig = Rig::new(&site);
+    let rig = Rig::with(&site, site.address(), hasty(), Vec::new());
     let (arrived, arrivals) = mpsc::unbounded_channel();
-    site.serve(&["http/1.1"], move |_, mut stream| {
+    site.serve(&["http/1.1"], move |index, mut stream| {
         let arrived = arrived.clone();
         async move {
-            expect(&mut stream, POST).await;
-            say(&mut stream, OK).await;
-            expect(&mut stream, POST).await;
+            stream.get_ref().0.set_zero_linger().expect("open");
+            if index == 0 {
+                expect(&mut stream, POST).await;
+                say(&mut stream, OK).await;
+            }
+            read_head(&mut stream).await;
+            expect(&mut stream, "{}").await;
             arrived.send(()).expect("the test waits");
-            // Longer than a request and a close need to cross.
-            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            silence().await;
         }
     });
     let (mut client, _) = rig.client(false).await;
     say(&mut client, POST).await;
     expect(&mut client, OK).await;
-    say(&mut client, POST).await;
-    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
+    say(&mut client, POST.replace("Host", "Connection: close\r\nHost")).await;
+    let answer = String::from_utf8(read_to_end(&mut client).await).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert!(body["error"]["message"].as_str().expect("OpenAI's shape").contains("without an answer"), "{body}");
     assert_eq!((arrivals.len(), rig.recorder.events(UpstreamEvent::Resent)), (1, 0));
+    assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: false }), 1, "it went out on the used connection");
+}
+
+#[tokio::test]
+async fn the_same_holds_for_a_stream_of_a_used_http2_connection() {
+    let site = Site::new().await;
+    let rig = Rig::with(&site, site.address(), hasty(), Vec::new());
+    let (arrived, arrivals) = mpsc::unbounded_channel();
+    site.serve(&["h2"], move |index, stream| {
+        let arrived = arrived.clone();
+        async move {
+            stream.get_ref().0.set_zero_linger().expect("open");
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            let (_, mut respond) = connection.accept().await.expect("a request").expect("whole");
+            if index == 0 {
+                respond.send_response(http::Response::new(()), true).expect("open");
+                let (_, second) = connection.accept().await.expect("a request").expect("whole");
+                respond = second;
+            }
+            arrived.send(()).expect("the test waits");
+            // Nothing is written from here on: the connection is not polled.
+            silence().await;
+            drop((connection, respond));
+        }
+    });
+    let mut client = rig.http2().await;
+    for status in [StatusCode::OK, StatusCode::BAD_GATEWAY] {
+        let request = http::Request::post(https("/v1/chat/completions")).body(crate::support::full("")).expect("ok");
+        let response = patiently(client.send_request(request)).await.expect("answered");
+        assert_eq!(response.status(), status);
+        drop(text(response.into_body()).await);
+    }
+    assert_eq!((arrivals.len(), rig.recorder.events(UpstreamEvent::Resent)), (1, 0));
+}
+
+#[tokio::test]
+async fn an_idempotent_request_is_sent_again_however_late_its_used_connection_breaks() {
+    let site = Site::new().await;
+    let rig = Rig::with(&site, site.address(), hasty(), Vec::new());
+    site.serve(&["http/1.1"], move |index, mut stream| async move {
+        stream.get_ref().0.set_zero_linger().expect("open");
+        read_head(&mut stream).await;
+        say(&mut stream, OK).await;
+        if index == 0 {
+            read_head(&mut stream).await;
+            silence().await;
+        } else {
+            drop(patiently(tokio::io::AsyncReadExt::read_u8(&mut stream)).await);
+        }
+    });
+    let (mut client, _) = rig.client(false).await;
+    for _ in 0..2 {
+        say(&mut client, "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n").await;
+        expect(&mut client, OK).await;
+    }
+    assert_eq!(rig.recorder.events(UpstreamEvent::Resent), 1);
 }
 
 #[tokio::test]
