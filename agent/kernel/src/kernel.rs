@@ -30,6 +30,10 @@ const SHORTEST_LIFE: Duration = Duration::from_hours(1);
 /// How long it counts at most (RFC 8767, section 4: a week is as good as forever).
 const LONGEST_LIFE: Duration = Duration::from_hours(7 * 24);
 
+/// How old a flow may be when its connection is accepted. An agent that is well accepts within moments, so an older flow is
+/// that of a connection which was never accepted, and says nothing about who has its port now.
+const OLDEST_FLOW: Duration = Duration::from_mins(2);
+
 /// What happens to a connection that no live listener can take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
@@ -147,7 +151,7 @@ impl Kernel {
     }
 
     /// The flow of an accepted connection, by its peer's address. It is there before the connection is, and can be
-    /// taken once. A connection that has none was not redirected and must be reset.
+    /// taken once, within two minutes. A connection that has none was not redirected and must be reset.
     pub fn take_flow(&self, netns: NetnsCookie, peer: SocketAddr) -> Option<Flow> {
         let key = Shared(tollgate_ebpf::FlowKey {
             netns_cookie: netns.raw(),
@@ -160,7 +164,7 @@ impl Kernel {
         if let Err(error) = flows.remove(&key) {
             tracing::debug!(%error, "the flow was evicted while it was read");
         }
-        Some(flow.0.into())
+        is_fresh(flow.0.connected_at_ns, object::now_ns()).then(|| flow.0.into())
     }
 
     /// Makes an address known, as if a DNS answer had told it. Addresses that no host on a network can have
@@ -205,6 +209,25 @@ impl std::fmt::Debug for Kernel {
     }
 }
 
+/// Whether a flow can be that of a connection which is accepted now.
+const fn is_fresh(connected_at_ns: u64, now_ns: u64) -> bool {
+    now_ns.saturating_sub(connected_at_ns) <= OLDEST_FLOW.as_nanos() as u64
+}
+
 fn is_absent(error: &aya::maps::MapError) -> bool {
     matches!(error, aya::maps::MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_counts_for_two_minutes() {
+        let connected = 7_000_000_000;
+        let after = |age: Duration| is_fresh(connected, connected + age.as_nanos() as u64);
+        assert!(after(Duration::ZERO) && after(Duration::from_mins(2)));
+        assert!(!after(Duration::from_mins(2) + Duration::from_nanos(1)));
+        assert!(is_fresh(connected, connected - 1), "clocks of other CPUs may be a moment behind");
+    }
 }

@@ -28,9 +28,6 @@ pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
     if context.op() != BPF_SOCK_OPS_TCP_CONNECT_CB {
         return OK;
     }
-    // SAFETY: the context is this program's.
-    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
-    let Some(flow) = ORIGINS.get_ptr(cookie) else { return OK };
     // SAFETY: the kernel's context is valid; each field is read on its own, before anything is decided on it, or the
     // compiler would choose between fields by arithmetic on the context, which the verifier forbids.
     let (family, local4, remote4, local6, remote6, local_port, remote_port) = unsafe {
@@ -48,10 +45,7 @@ pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
         AF_INET6 => (local6, remote6),
         _ => (Address::v4(u32::from_be(local4)), Address::v4(u32::from_be(remote4))),
     };
-    // SAFETY: pointers to map values stay valid while the program runs.
-    let flow = unsafe { &*flow };
-    // The socket may have been disconnected, and connect elsewhere now.
-    if !remote.is_localhost() || remote_port != u32::from(flow.listener) {
+    if !remote.is_localhost() {
         return OK;
     }
     let key = FlowKey {
@@ -62,6 +56,15 @@ pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
         port: local_port,
         reserved: 0,
     };
+    // SAFETY: the context is this program's.
+    let cookie = unsafe { bpf_get_socket_cookie(ops.cast()) };
+    // SAFETY: pointers to map values stay valid while the program runs.
+    let flow = ORIGINS.get_ptr(cookie).map(|flow| unsafe { &*flow });
+    // The socket may have been disconnected, and connect elsewhere now.
+    let Some(flow) = flow.filter(|flow| remote_port == u32::from(flow.listener)) else {
+        forget(&key, remote_port);
+        return OK;
+    };
     if let Err(errno) = FLOWS.insert(&key, flow, 0) {
         count(Counter::FlowLost);
         warn!(&context, "a connection cannot be tied to its flow, error {}", errno);
@@ -69,7 +72,18 @@ pub(crate) fn tcp_connect(context: SockOpsContext) -> u32 {
     OK
 }
 
-/// Forgets a socket that is closed.
+/// Drops what an earlier socket with the same address and port left, whose connection was never accepted: this one goes to
+/// the listener unasked, and must not pass for it.
+#[inline(always)]
+fn forget(key: &FlowKey, remote_port: u32) {
+    // SAFETY: pointers to map values stay valid while the program runs.
+    if FLOWS.get_ptr(key).is_some_and(|flow| u32::from(unsafe { (*flow).listener }) == remote_port) {
+        // It may have been evicted meanwhile, which is as good.
+        let _absent = FLOWS.remove(key);
+    }
+}
+
+/// Forgets a socket that is closed. Its flow stays for the agent, which may accept the connection only later.
 #[cgroup_sock(sock_release)]
 pub(crate) fn release(context: SockContext) -> i32 {
     // SAFETY: the context is this program's.

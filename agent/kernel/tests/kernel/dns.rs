@@ -270,11 +270,11 @@ for connected in (True, False):
         s.connect(('127.0.0.1', 53)); s.send(b'?')
     else:
         s.sendto(b'?', ('127.0.0.1', 53))
-    server.sendto(bytes.fromhex('{}'), server.recvfrom(16)[1])
+    server.sendto(bytes({:?}), server.recvfrom(16)[1])
     print(len(s.recv(65535)), flush=True)
 '''
 os.execvp('unshare', ['unshare', '-Urn', sys.executable, '-I', '-S', '-c', inner])",
-            teaching("198.51.100.1").iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            teaching("198.51.100.1")
         );
         let mut client = lab.client(&script);
         let length = teaching("198.51.100.1").len().to_string();

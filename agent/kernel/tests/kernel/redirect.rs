@@ -243,6 +243,55 @@ fn a_connection_made_to_the_listener_has_no_flow() {
 }
 
 #[test]
+fn a_flow_that_was_never_taken_is_not_inherited_with_its_port() {
+    lab(|lab| {
+        let agent = Agent::start(lab, &patient());
+        let port = agent.listeners.port;
+        let script = format!(
+            "
+s = socket.socket(V4, TCP); s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+s.connect(('203.0.113.7', 443)); own = s.getsockname(); s.close() # with RST, so the port is free at once
+other = socket.socket(V4, TCP); other.bind(own)
+other.connect(('127.0.0.1', {port}))
+say(own[1]); talk(other)"
+        );
+        let mut client = lab.client(&script);
+        let own = client.line();
+        for _ in 0..2 {
+            let (stream, peer) = loop {
+                match agent.listeners.v4.accept() {
+                    Ok(accepted) => break accepted,
+                    Err(_none_yet) => thread::sleep(Duration::from_millis(1)),
+                }
+            };
+            assert_eq!(peer.port().to_string(), own);
+            assert_eq!(agent.take_flow(lab.netns, peer), None, "neither the one that was reset nor the next");
+            thread::spawn(move || crate::lab::answer(stream, "agent"));
+        }
+        assert_eq!(client.line(), format!("agent 127.0.0.1 {port}"));
+    });
+}
+
+#[test]
+fn a_connection_elsewhere_from_the_same_port_leaves_a_flow_alone() {
+    lab(|lab| {
+        let agent = Agent::start(lab, &patient());
+        let server = TcpListener::bind("127.0.0.1:8443").expect("a port");
+        thread::spawn(move || crate::lab::serve(&server, "direct"));
+        let script = "
+def bound(own):
+    s = socket.socket(V4, TCP); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(own); return s
+s = bound(('127.0.0.1', 0)); other = bound(s.getsockname())
+s.connect(('203.0.113.7', 443)); other.connect(('127.0.0.1', 8443)); talk(other)
+talk(s)";
+        let mut client = lab.client(script);
+        assert_eq!(client.line(), "direct 127.0.0.1 8443");
+        assert_eq!(agent.take().destination.to_string(), "203.0.113.7:443");
+        assert_eq!(client.line(), format!("agent {PROVIDER} 443"));
+    });
+}
+
+#[test]
 fn a_socket_that_is_used_again_is_told_the_truth_each_time() {
     lab(|lab| {
         let agent = Agent::start(lab, &patient());
