@@ -44,6 +44,7 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "util-linux", sign: Sign::Program("unshare"), why: "tests make private mount namespaces" },
     Package { name: "curl", sign: Sign::Program("curl"), why: "a client in the tests and the demo" },
     Package { name: "python3", sign: Sign::Program("python3"), why: "a client in the tests and the demo" },
+    Package { name: "wget", sign: Sign::Program("wget"), why: "another judge: it verifies by GnuTLS" },
     Package { name: "openssl", sign: Sign::Program("openssl"), why: "a strict judge of our certificates in the tests" },
     Package {
         name: "ca-certificates",
