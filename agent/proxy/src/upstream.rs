@@ -33,9 +33,9 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long an unused connection is kept. Shorter than what providers keep theirs, so that ours closes first.
     pub idle_timeout: Duration,
-    /// How many unused HTTP/1.1 connections are kept for each host.
+    /// How many unused HTTP/1.1 connections are kept for each user, host and address.
     pub idle_per_host: usize,
-    /// How many unused HTTP/1.1 connections are kept in all.
+    /// How many unused connections of each protocol are kept in all.
     pub idle_total: usize,
     /// How many streams one HTTP/2 connection carries before another is made, where the provider allows as many.
     pub streams_per_connection: usize,
@@ -86,6 +86,8 @@ pub(crate) struct Target {
     pub(crate) host: Arc<str>,
     /// Where the application wanted to connect to.
     pub(crate) destination: SocketAddr,
+    /// Whose request it is.
+    pub(crate) uid: u32,
 }
 
 impl Upstream {

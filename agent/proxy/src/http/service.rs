@@ -46,7 +46,8 @@ impl Context {
         drain: drain::Watch,
     ) -> (Arc<Self>, watch::Receiver<bool>) {
         let (begun, receiver) = watch::channel(false);
-        let target = Target { host: Arc::clone(&connection.host), destination: connection.destination };
+        let host = Arc::clone(&connection.host);
+        let target = Target { host, destination: connection.destination, uid: connection.caller.uid };
         (Arc::new(Self { shared, connection, target, settlements, begun, drain }), receiver)
     }
 

@@ -3,19 +3,23 @@
 //! HTTP/1.1 connections carry one request at a time and are lent; HTTP/2 connections are shared up to a number of streams. When
 //! several requests find no HTTP/2 connection, one makes it and the others wait for that one. No lock is held over an await.
 
+mod lease;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::HeaderMap;
 use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+pub(crate) use self::lease::Lease;
+pub(super) use self::lease::Sender;
+use self::lease::Stream;
 use super::Limits;
 use super::connect::Connected;
 use super::error::ConnectError;
@@ -24,17 +28,16 @@ use super::wire::Wire;
 use crate::http::headers::Protocol;
 use crate::http::request::RequestBody;
 
-/// How long an answered HTTP/1.1 connection may take until it can carry another request: its request may still be on its way.
-const SETTLE: Duration = Duration::from_secs(10);
-
 /// How many hosts are remembered for what they can do.
 const HOSTS: usize = 1024;
 
-/// Which connections are interchangeable.
+/// Which connections are interchangeable. The address is the application's choice, and may be dead, slow or far from what the
+/// name resolves to: nobody else's requests wait for a connection to it or travel on one.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) host: Arc<str>,
-    pub(super) port: u16,
+    pub(super) destination: SocketAddr,
+    pub(super) uid: u32,
     /// What the client speaks, which decides what is offered to the server.
     pub(super) wanted: Protocol,
 }
@@ -46,9 +49,13 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
+    /// None is [vacant](Host::is_vacant): there are as many keys as callers like.
     hosts: HashMap<Key, Host>,
     idle: usize,
+    shared: usize,
     sweeping: bool,
+    /// What hosts agreed to last, by what was wanted. It outlives their connections.
+    agreed: HashMap<(Arc<str>, Protocol), Protocol>,
     /// Hosts that let HTTP/2 streams switch protocols. It outlives their connections.
     extended_connect: HashSet<Arc<str>>,
 }
@@ -59,8 +66,6 @@ struct Host {
     idle: Vec<Idle>,
     shared: Vec<Shared>,
     joint: Option<Joint>,
-    /// What the server agreed to last.
-    agreed: Option<Protocol>,
 }
 
 struct Idle {
@@ -85,9 +90,9 @@ struct Load {
     served: AtomicUsize,
 }
 
-/// The outcome of a connection that several requests wait for; an error goes with the address that was asked for.
-pub(super) type Joint = watch::Receiver<Option<Result<(), (SocketAddr, Arc<ConnectError>)>>>;
-pub(super) type JointSender = watch::Sender<Option<Result<(), (SocketAddr, Arc<ConnectError>)>>>;
+/// The outcome of a connection that several requests wait for.
+pub(super) type Joint = watch::Receiver<Option<Result<(), Arc<ConnectError>>>>;
+pub(super) type JointSender = watch::Sender<Option<Result<(), Arc<ConnectError>>>>;
 
 /// How to come by a connection.
 pub(super) enum Way {
@@ -121,20 +126,20 @@ impl Pool {
         }
         let mut state = self.state.lock();
         self.sweep_later(&mut state);
-        let State { hosts, idle, .. } = &mut *state;
-        let host = hosts.entry(key.clone()).or_default();
-        if let Some(lease) = self.shared(host, key).or_else(|| self.idle(host, key, need, idle)) {
+        if let Some(lease) = self.ready(&mut state, key, need) {
             return Way::Ready(lease);
         }
+        let State { hosts, agreed, .. } = &mut *state;
+        let agreed = agreed.get(&(Arc::clone(&key.host), key.wanted));
         let shareable = match key.wanted {
-            Protocol::Http1 => host.agreed == Some(Protocol::Http2),
-            Protocol::Http2 => host.agreed != Some(Protocol::Http1),
+            Protocol::Http1 => agreed == Some(&Protocol::Http2),
+            Protocol::Http2 => agreed != Some(&Protocol::Http1),
         };
         if !shareable {
             return Way::MakeOwn;
         }
-        // A joint attempt whose maker is gone tells nobody anything.
-        if let Some(joint) = host.joint.as_ref().filter(|joint| joint.has_changed().is_ok()) {
+        let host = hosts.entry(key.clone()).or_default();
+        if let Some(joint) = host.joint() {
             return Way::Wait(joint.clone());
         }
         let (sender, joint) = watch::channel(None);
@@ -142,8 +147,21 @@ impl Pool {
         Way::Make(sender, joint)
     }
 
-    fn shared(self: &Arc<Self>, host: &mut Host, key: &Key) -> Option<Lease> {
+    /// A connection that is there, if there is one.
+    fn ready(self: &Arc<Self>, state: &mut State, key: &Key, need: Need) -> Option<Lease> {
+        let State { hosts, idle, shared, .. } = state;
+        let host = hosts.get_mut(key)?;
+        let lease = self.shared(host, key, shared).or_else(|| self.idle(host, key, need, idle));
+        if host.is_vacant() {
+            hosts.remove(key);
+        }
+        lease
+    }
+
+    fn shared(self: &Arc<Self>, host: &mut Host, key: &Key, count: &mut usize) -> Option<Lease> {
+        *count -= host.shared.len();
         host.shared.retain(Shared::is_alive);
+        *count += host.shared.len();
         let limit = self.limits.streams_per_connection;
         let free = |shared: &&mut Shared| shared.load.streams.load(Relaxed) < limit.min(shared.capacity());
         let shared = host.shared.iter_mut().find(free)?;
@@ -188,7 +206,7 @@ impl Pool {
     pub(super) fn adopt(self: &Arc<Self>, key: &Key, connected: Connected) -> Lease {
         match connected {
             Connected::Http1(sender, wire) => {
-                self.state.lock().hosts.entry(key.clone()).or_default().agreed = Some(Protocol::Http1);
+                self.state.lock().agree(key, Protocol::Http1);
                 self.lease(Sender::Http1(sender), wire, key, false)
             }
             Connected::Http2(sender, wire, peer) => {
@@ -212,16 +230,23 @@ impl Pool {
 
     fn share(self: &Arc<Self>, key: &Key, shared: Shared) {
         let mut state = self.state.lock();
-        let host = state.hosts.entry(key.clone()).or_default();
-        host.agreed = Some(Protocol::Http2);
-        host.shared.push(shared);
+        state.agree(key, Protocol::Http2);
+        if state.shared >= self.limits.idle_total {
+            // Those in use are as many as their clients' connections allow; the others would be as many as were ever asked for.
+            state.retain(|_| true, |shared| shared.is_alive() && shared.load.streams.load(Relaxed) > 0);
+        }
+        state.hosts.entry(key.clone()).or_default().shared.push(shared);
+        state.shared += 1;
         self.sweep_later(&mut state);
     }
 
     /// The joint attempt has ended; later requests do not wait for it.
     pub(super) fn disjoin(&self, key: &Key) {
-        if let Some(host) = self.state.lock().hosts.get_mut(key) {
-            host.joint = None;
+        let hosts = &mut self.state.lock().hosts;
+        let Some(host) = hosts.get_mut(key) else { return };
+        host.joint = None;
+        if host.is_vacant() {
+            hosts.remove(key);
         }
     }
 
@@ -246,9 +271,9 @@ impl Pool {
         if state.idle >= self.limits.idle_total {
             return;
         }
-        let host = state.hosts.entry(key).or_default();
-        if host.idle.len() < self.limits.idle_per_host {
-            host.idle.push(idle);
+        let kept = state.hosts.get(&key).map_or(0, |host| host.idle.len());
+        if kept < self.limits.idle_per_host {
+            state.hosts.entry(key).or_default().idle.push(idle);
             state.idle += 1;
             self.sweep_later(&mut state);
         }
@@ -276,16 +301,45 @@ impl Pool {
     fn sweep(&self) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
-        let mut idle = 0;
-        state.hosts.retain(|_, host| {
-            host.idle.retain(|idle| now < idle.until && !idle.sender.is_closed());
-            host.shared.retain_mut(|shared| shared.is_alive() && !shared.expire(now, self.limits.idle_timeout));
-            idle += host.idle.len();
-            !(host.idle.is_empty() && host.shared.is_empty() && host.joint.is_none())
-        });
-        state.idle = idle;
+        state.retain(
+            |idle| now < idle.until && !idle.sender.is_closed(),
+            |shared| shared.is_alive() && !shared.expire(now, self.limits.idle_timeout),
+        );
         state.sweeping = !state.hosts.is_empty();
         state.sweeping
+    }
+}
+
+impl State {
+    /// Closes all other connections, and forgets keys that have none left.
+    fn retain(&mut self, keep_idle: impl Fn(&Idle) -> bool, keep_shared: impl Fn(&mut Shared) -> bool) {
+        (self.idle, self.shared) = (0, 0);
+        self.hosts.retain(|_, host| {
+            host.idle.retain(&keep_idle);
+            host.shared.retain_mut(&keep_shared);
+            self.idle += host.idle.len();
+            self.shared += host.shared.len();
+            !host.is_vacant()
+        });
+    }
+
+    fn agree(&mut self, key: &Key, protocol: Protocol) {
+        let asked = (Arc::clone(&key.host), key.wanted);
+        if self.agreed.len() >= HOSTS && !self.agreed.contains_key(&asked) {
+            self.agreed.clear();
+        }
+        self.agreed.insert(asked, protocol);
+    }
+}
+
+impl Host {
+    /// The joint attempt, if there is one. One whose maker is gone tells nobody anything.
+    fn joint(&self) -> Option<&Joint> {
+        self.joint.as_ref().filter(|joint| joint.has_changed().is_ok())
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.idle.is_empty() && self.shared.is_empty() && self.joint().is_none()
     }
 }
 
@@ -309,85 +363,5 @@ impl Shared {
     }
 }
 
-/// One of a shared connection's streams.
-pub(super) struct Stream {
-    load: Arc<Load>,
-}
-
-impl Stream {
-    fn new(load: &Arc<Load>) -> Self {
-        load.streams.fetch_add(1, Relaxed);
-        Self { load: Arc::clone(load) }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.load.streams.fetch_sub(1, Relaxed);
-    }
-}
-
-pub(super) enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
-    Http2(http2::SendRequest<RequestBody>, Arc<Peer>),
-}
-
-/// A connection, or a stream of one, for one request. Dropped, it closes the HTTP/1.1 connection.
-pub(crate) struct Lease {
-    pub(super) sender: Sender,
-    pub(super) wire: Arc<Wire>,
-    /// Whether it carried a request before.
-    pub(super) reused: bool,
-    key: Key,
-    idle: Duration,
-    pool: Arc<Pool>,
-    /// Counts this among a shared connection's streams as long as it lives.
-    stream: Option<Stream>,
-}
-
-impl Lease {
-    /// What the connection speaks.
-    pub(crate) fn protocol(&self) -> Protocol {
-        match self.sender {
-            Sender::Http1(_) => Protocol::Http1,
-            Sender::Http2(..) => Protocol::Http2,
-        }
-    }
-
-    /// Reads how long the server keeps an unused connection, where it says so (`Keep-Alive`, RFC 2068 § 19.7.1).
-    pub(crate) fn heed(&mut self, headers: &HeaderMap) {
-        let Some(value) = headers.get("keep-alive").and_then(|value| value.to_str().ok()) else { return };
-        let seconds = value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.trim().parse().ok());
-        if let Some(seconds) = seconds {
-            // A second less: ours must close first.
-            self.idle = self.idle.min(Duration::from_secs(u64::saturating_sub(seconds, 1)));
-        }
-    }
-
-    /// The response is complete: the connection may carry another request.
-    pub(crate) fn give_back(self) {
-        let Self { sender, wire, key, idle, pool, .. } = self;
-        let mut sender = match sender {
-            Sender::Http1(sender) => sender,
-            Sender::Http2(_, peer) => return pool.learn(&key.host, &peer),
-        };
-        let put = move |sender, pool: &Arc<Pool>| {
-            let since = Instant::now();
-            pool.put(key, Idle { sender, wire, since, until: since + idle });
-        };
-        if sender.is_ready() {
-            return put(sender, &pool);
-        }
-        if sender.is_closed() {
-            return;
-        }
-        // The connection's task has yet to see the end of the exchange.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
-                if let Ok(Ok(())) = timeout(SETTLE, sender.ready()).await {
-                    put(sender, &pool);
-                }
-            });
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! Sends a request, and repeats it where the provider has not acted on it, or a repeat does no harm (RFC 9110 § 9.2.2).
 
 use std::error::Error as _;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +104,8 @@ impl Upstream {
         observer: &Arc<dyn Observer>,
     ) -> Result<Lease, SendError> {
         let inner = &self.inner;
-        let key = Key { host: Arc::clone(&target.host), port: target.destination.port(), wanted };
+        let (host, destination, uid) = (Arc::clone(&target.host), target.destination, target.uid);
+        let key = Key { host, destination, uid, wanted };
         loop {
             let mut joint = match inner.pool.way(&key, need) {
                 Way::Ready(lease) => {
@@ -127,13 +127,8 @@ impl Upstream {
                 }
             };
             let Ok(result) = joint.wait_for(Option::is_some).await.map(|result| result.clone()) else { continue };
-            match result {
-                Some(Err((destination, error))) if destination == target.destination => {
-                    return Err(SendError::Connect(error));
-                }
-                // It was another address that failed.
-                Some(Err(_)) => return inner.make(&key, target, observer).await,
-                Some(Ok(())) | None => {}
+            if let Some(Err(error)) = result {
+                return Err(SendError::Connect(error));
             }
         }
     }
@@ -150,9 +145,8 @@ impl Inner {
         key: &Key,
         target: &Target,
         observer: &Arc<dyn Observer>,
-    ) -> Result<(), (SocketAddr, Arc<ConnectError>)> {
-        let connected = self.connect_observed(key, target, observer).await;
-        let connected = connected.map_err(|error| (target.destination, Arc::new(error)))?;
+    ) -> Result<(), Arc<ConnectError>> {
+        let connected = self.connect_observed(key, target, observer).await?;
         self.pool.insert(key, connected);
         Ok(())
     }

@@ -126,6 +126,18 @@ impl Site {
         Self { listener, authority, host: host.to_owned() }
     }
 
+    /// Two at the same port of different addresses, each with an authority of its own.
+    pub(crate) async fn pair() -> [Self; 2] {
+        loop {
+            let (first, mut second) = (Self::new().await, Self::new().await);
+            // Another test may have the port.
+            if let Ok(listener) = TcpListener::bind(("127.0.0.2", first.address().port())).await {
+                second.listener = listener;
+                return [first, second];
+            }
+        }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("bound")
     }
@@ -169,6 +181,8 @@ pub(crate) struct Rig {
     pub(crate) destination: SocketAddr,
     pub(crate) trigger: drain::Trigger,
     pub(crate) watch: drain::Watch,
+    /// Who the clients run as.
+    pub(crate) uid: u32,
     provider: Arc<Provider>,
 }
 
@@ -178,12 +192,16 @@ impl Rig {
     }
 
     pub(crate) fn with(site: &Site, destination: SocketAddr, limits: Limits, resolved: Vec<SocketAddr>) -> Self {
-        let upstream = Upstream::with(&site.roots(), limits, Arc::new(TestDial { resolved }));
+        Self::trusting(&site.roots(), destination, limits, resolved)
+    }
+
+    pub(crate) fn trusting(roots: &Roots, destination: SocketAddr, limits: Limits, resolved: Vec<SocketAddr>) -> Self {
+        let upstream = Upstream::with(roots, limits, Arc::new(TestDial { resolved }));
         let recorder = Arc::<Recorder>::default();
         let http = Http::new(upstream, Arc::clone(&recorder) as Arc<dyn Observer>);
         let (trigger, watch) = drain::channel();
         let provider = Arc::clone(Catalogue::builtin().find(HOST).expect("built in"));
-        Self { http, recorder, destination, trigger, watch, provider }
+        Self { http, recorder, destination, trigger, watch, uid: 65534, provider }
     }
 
     pub(crate) fn connection(&self, http2: bool) -> Connection {
@@ -191,7 +209,7 @@ impl Rig {
             program: "test".into(),
             executable: None,
             user: "nobody".into(),
-            uid: 65534,
+            uid: self.uid,
             pid: 1,
             cgroup: None,
         };

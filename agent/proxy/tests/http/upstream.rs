@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_proxy::observe::UpstreamEvent;
 use tollgate_proxy::upstream::Limits;
+use tollgate_tls::Roots;
 
 use crate::support::{HOST, PATIENCE, Rig, Site, expect, https, patiently, read_head, read_to_end, say, text};
 
@@ -337,4 +338,113 @@ async fn a_large_upload_does_not_risk_a_connection_that_has_been_unused() {
         expect(&mut client, OK).await;
         assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: false }), connections);
     }
+}
+
+/// Trusts both sites; its clients want to go to the first.
+fn rig_of(sites: &[Site; 2]) -> Rig {
+    let roots = sites.each_ref().map(|site| site.authority.certificate_der().clone());
+    Rig::trusting(&Roots::only(roots).expect("two roots"), sites[0].address(), Limits::default(), Vec::new())
+}
+
+/// Answers every request with `name`, by whichever protocol.
+fn says(site: Site, alpn: &'static str, name: &'static str) {
+    site.serve(&[alpn], move |_, mut stream| async move {
+        if alpn == "h2" {
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let mut sending = respond.send_response(http::Response::new(()), false).expect("open");
+                sending.send_data(bytes::Bytes::from_static(name.as_bytes()), true).expect("open");
+            }
+            return;
+        }
+        loop {
+            read_head(&mut stream).await;
+            say(&mut stream, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len())).await;
+        }
+    });
+}
+
+/// What a new client that speaks HTTP/2 is answered.
+async fn answer(rig: &Rig) -> String {
+    let request = http::Request::get(https("/v1/models")).body(crate::support::full("")).expect("a request");
+    text(patiently(rig.http2().await.send_request(request)).await.expect("answered").into_body()).await
+}
+
+#[tokio::test]
+async fn each_call_goes_to_the_address_that_the_application_chose() {
+    for alpn in ["http/1.1", "h2"] {
+        let sites = Site::pair().await;
+        let mut rig = rig_of(&sites);
+        let addresses = sites.each_ref().map(Site::address);
+        let [first, second] = sites;
+        says(first, alpn, "first");
+        says(second, alpn, "second");
+        for _ in 0..2 {
+            for (address, name) in addresses.into_iter().zip(["first", "second"]) {
+                rig.destination = address;
+                assert_eq!(answer(&rig).await, name);
+            }
+        }
+        assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: alpn == "h2" }), 2, "each is used again");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_to_an_address_that_stalls_holds_up_nobody_who_goes_elsewhere() {
+    let sites = Site::pair().await;
+    let mut rig = rig_of(&sites);
+    let [stalling, other] = sites;
+    let address = other.address();
+    says(other, "h2", "other");
+    let mut client = rig.http2().await;
+    let request = http::Request::get(https("/v1/models")).body(crate::support::full("")).expect("a request");
+    let stalled = tokio::spawn(client.send_request(request));
+    // Its connection is being made: the kernel has accepted it, and nobody answers.
+    let (held, _) = patiently(stalling.listener.accept()).await.expect("a connection");
+    rig.destination = address;
+    assert_eq!(answer(&rig).await, "other");
+    assert!(!stalled.is_finished());
+    drop(held);
+    assert_eq!(patiently(stalled).await.expect("no panic").expect("answered").status(), StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn users_share_no_connections() {
+    for alpn in ["http/1.1", "h2"] {
+        let site = Site::new().await;
+        let mut rig = Rig::new(&site);
+        says(site, alpn, "both");
+        for (uid, connections) in [(1000, 1), (1001, 2), (1000, 2), (1001, 2)] {
+            rig.uid = uid;
+            assert_eq!(answer(&rig).await, "both");
+            assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: alpn == "h2" }), connections);
+        }
+    }
+}
+
+#[tokio::test]
+async fn unused_http2_connections_are_bounded_whatever_addresses_clients_choose() {
+    let site = Site::new().await;
+    let limits = Limits { idle_total: 4, ..Limits::default() };
+    // Nobody listens at these addresses, so all calls go to what the name resolves to.
+    let mut rig = Rig::with(&site, site.address(), limits, vec![site.address()]);
+    let (closed, mut closes) = mpsc::unbounded_channel();
+    site.serve(&["h2"], move |_, stream| {
+        let closed = closed.clone();
+        async move {
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                respond.send_response(http::Response::new(()), true).expect("open");
+            }
+            closed.send(()).expect("the test waits");
+        }
+    });
+    for index in 1..=20 {
+        rig.destination = ([127, 0, 1, index], 1).into();
+        assert_eq!(answer(&rig).await, "");
+    }
+    for _ in 0..16 {
+        patiently(closes.recv()).await.expect("closed");
+    }
+    assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: true }), 20);
 }
