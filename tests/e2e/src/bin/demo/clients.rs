@@ -55,7 +55,8 @@ impl Clients {
     }
 }
 
-/// The client's own key, which no one else is given.
+/// The client's own key, which no one else is given, and the viewer's wish for colour.
 pub(crate) fn with_key(program: Program) -> Program {
-    program.env("OPENAI_API_KEY", "sk-demo-not-a-real-key")
+    let plain = std::env::var_os("NO_COLOR").map(|value| ("NO_COLOR", value));
+    program.env("OPENAI_API_KEY", "sk-demo-not-a-real-key").envs(plain)
 }
