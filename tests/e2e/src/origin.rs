@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use rustls::sign::SingleCertAndKey;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -101,7 +102,7 @@ impl Origin {
 
     /// The requests since the last call.
     pub fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.shared.seen.lock())
     }
 }
 
@@ -115,7 +116,7 @@ impl Shared {
     }
 
     fn saw(&self, seen: Seen) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+        self.seen.lock().push(seen);
     }
 }
 

@@ -48,11 +48,11 @@ impl Clients {
         let words = self.ask_words(question);
         with_key(world.client_command(&words[0]).args(&words[1..]).user(USER).attached())
     }
+}
 
-    /// curl on the client host.
-    pub(crate) fn curl(&self, world: &World, arguments: &[&str]) -> Program {
-        world.client_command("curl").args(["--silent", "--show-error", "--max-time", "30"]).args(arguments).user(USER)
-    }
+/// curl on the client host.
+pub(crate) fn curl(world: &World, arguments: &[&str]) -> Program {
+    world.client_command("curl").args(["--silent", "--show-error", "--max-time", "30"]).args(arguments).user(USER)
 }
 
 /// The client's own key, which no one else is given, and the viewer's wish for colour.

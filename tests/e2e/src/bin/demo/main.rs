@@ -48,7 +48,7 @@ fn play(screen: &Screen) -> Result<()> {
     let agent = scenes::start_agent(screen, &world)?;
     scenes::whole_machine(screen, &world, &clients, &agent)?;
     screen.scene(3, "What is none of its business");
-    scenes::other_site(screen, &world, &clients)?;
+    scenes::other_site(screen, &world)?;
     screen.scene(4, "The agent dies; nobody else does");
     scenes::death(screen, &world, &clients, &agent)?;
 

@@ -55,7 +55,7 @@ pub(crate) fn whole_machine(screen: &Screen, world: &World, clients: &Clients, a
         ["-H", "x-api-key: sk-ant-demo", "-H", "anthropic-version: 2023-06-01", "-H", "content-type: application/json"];
     let mut arguments = vec!["https://api.anthropic.com/v1/messages", "--data", body];
     arguments.extend(headers);
-    let answer = clients.curl(world, &arguments).run()?.success().context("curl failed")?;
+    let answer = clients::curl(world, &arguments).run()?.success().context("curl failed")?;
     let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).context("the answer is not JSON")?;
     screen.text(answer["content"][0]["text"].as_str().context("the answer has no text")?);
 
@@ -80,10 +80,10 @@ pub(crate) fn whole_machine(screen: &Screen, world: &World, clients: &Clients, a
     Ok(())
 }
 
-pub(crate) fn other_site(screen: &Screen, world: &World, clients: &Clients) -> Result<()> {
+pub(crate) fn other_site(screen: &Screen, world: &World) -> Result<()> {
     screen.text("other-site.example shares api.openai.com's address, as sites behind a CDN do. Who signed what the client sees?");
-    let provider = issuer(world, clients, "https://api.openai.com/v1/models")?;
-    let other = issuer(world, clients, "https://other-site.example/")?;
+    let provider = issuer(world, "https://api.openai.com/v1/models")?;
+    let other = issuer(world, "https://other-site.example/")?;
     screen.text(&format!("   api.openai.com      {provider}\n   other-site.example  {other}"));
     ensure!(provider != other, "both have the same issuer, {provider}");
     screen.proof("The name decides, not the address: the other site is passed through, certificate and all.");
@@ -91,21 +91,21 @@ pub(crate) fn other_site(screen: &Screen, world: &World, clients: &Clients) -> R
 }
 
 pub(crate) fn death(screen: &Screen, world: &World, clients: &Clients, agent: &Agent) -> Result<()> {
-    let before = issuer(world, clients, "https://api.openai.com/v1/models")?;
+    let before = issuer(world, "https://api.openai.com/v1/models")?;
     screen.command(&format!("kill -9 {}               # the agent: no warning, no clean-up", agent.pid()));
     agent.kill();
     let question = "Still there?";
     screen.command(&format!("python3 ask.py '{question}'"));
     clients.ask(world, question).run()?.success().context("the client failed without the agent")?;
-    let after = issuer(world, clients, "https://api.openai.com/v1/models")?;
+    let after = issuer(world, "https://api.openai.com/v1/models")?;
     ensure!(before != after, "the certificate did not change with the agent's death: {after}");
     screen.text(&format!("   certificate before  {before}\n   certificate after   {after}"));
     screen.proof("The very next call went to the provider directly. Nobody had to notice.");
     Ok(())
 }
 
-fn issuer(world: &World, clients: &Clients, url: &str) -> Result<String> {
+fn issuer(world: &World, url: &str) -> Result<String> {
     let key = ["--header", "authorization: Bearer sk-demo", "--verbose", "--output", "/dev/null", url];
-    let output = clients.curl(world, &key).run()?.success()?;
+    let output = clients::curl(world, &key).run()?.success()?;
     Ok(reading::issuer(&output.errors()).context("curl did not tell the certificate's issuer")?.to_owned())
 }
