@@ -26,7 +26,7 @@ say(best // {calls})"
 #[test]
 #[ignore = "a measurement"]
 fn of_connect() {
-    const UDP: &str = "u.connect((ADDRESS, 53))";
+    const UDP: &str = "u.connect((ADDRESS, 9))";
     const TCP: &str = "s = socket.socket(V4, TCP); s.connect((ADDRESS, 8443)); s.close()";
     lab(|lab| {
         let udp = |address| fastest(lab, address, 50_000, UDP);
