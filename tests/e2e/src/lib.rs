@@ -8,6 +8,7 @@ pub mod stage;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -61,6 +62,21 @@ pub fn samples(agent: &Agent) -> Result<BTreeMap<String, u64>> {
         Some((name.to_owned(), value.parse().ok()?))
     };
     Ok(page.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
+}
+
+/// Waits until a metric's samples with these labels add up to `expected`: what ends is counted a moment after its client
+/// has gone.
+pub fn wait_for_count(agent: &Agent, name: &str, labels: &[&str], expected: u64) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let samples = samples(agent)?;
+        let counted = sum(&samples, name, labels);
+        if counted == expected {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "{name} {labels:?} is {counted}, not {expected}: {samples:#?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The sum of all samples of a metric whose labels contain each of `labels`.

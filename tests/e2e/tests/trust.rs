@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tollgate_e2e::{chat, json, samples, sum};
+use tollgate_e2e::{chat, json, wait_for_count};
 use tollgate_world::World;
 
 const GENEROUS: Duration = Duration::from_mins(1);
 /// curl's code for a certificate that it does not trust.
 const PEER_NOT_VERIFIED: i32 = 60;
+const CONNECTIONS: &str = "tollgate_connections_total";
 
 #[test]
 fn a_client_that_does_not_trust_the_authority_fails_once_and_is_then_tunnelled() -> Result<()> {
@@ -17,9 +18,8 @@ fn a_client_that_does_not_trust_the_authority_fails_once_and_is_then_tunnelled()
     let first = chat(&world, "gpt-4o-mini", false).run()?;
     assert_eq!(first.status.code(), Some(PEER_NOT_VERIFIED), "{first}");
     json(chat(&world, "gpt-4o-mini", false).run()?)?;
-    let counted = samples(&agent)?;
-    assert_eq!(sum(&counted, "tollgate_connections_total", &[r#"fate="client_refused""#, r#"reason="unknown_ca""#]), 1);
-    assert_eq!(sum(&counted, "tollgate_connections_total", &[r#"fate="tunnelled""#, r#"reason="client_refused""#]), 1);
+    wait_for_count(&agent, CONNECTIONS, &[r#"fate="client_refused""#, r#"reason="unknown_ca""#], 1)?;
+    wait_for_count(&agent, CONNECTIONS, &[r#"fate="tunnelled""#, r#"reason="client_refused""#], 1)?;
     let log = agent.log();
     assert!(log.contains("refused our certificate") && log.contains("CURL_CA_BUNDLE"), "the remedy is logged: {log}");
 
@@ -44,9 +44,7 @@ fn a_refusal_concerns_its_program_and_its_host_alone() -> Result<()> {
                   print(json.load(urllib.request.urlopen(request))['usage']['total_tokens'])";
     let python = world.client_command("/usr/bin/python3").args(["-c", script]).envs(agent.trust_variables()?).run()?;
     python.success()?;
-    let counted = samples(&agent)?;
-    assert_eq!(sum(&counted, "tollgate_connections_total", &[r#"fate="intercepted""#]), 1, "{}", agent.log());
-    Ok(())
+    wait_for_count(&agent, CONNECTIONS, &[r#"fate="intercepted""#], 1)
 }
 
 #[test]
@@ -54,9 +52,7 @@ fn with_terminate_off_everyone_is_tunnelled_and_counted_by_host() -> Result<()> 
     let world = World::new()?;
     let agent = world.agent("terminate: off\n")?;
     json(chat(&world, "gpt-4o-mini", false).run()?)?;
-    let counted = samples(&agent)?;
-    assert_eq!(sum(&counted, "tollgate_connections_total", &[r#"reason="terminate_off""#]), 1, "{counted:#?}");
-    Ok(())
+    wait_for_count(&agent, CONNECTIONS, &[r#"reason="terminate_off""#], 1)
 }
 
 #[test]
