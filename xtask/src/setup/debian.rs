@@ -42,6 +42,7 @@ impl Sign {
 pub(crate) const TEST: &[Package] = &[
     Package { name: "iproute2", sign: Sign::Program("ip"), why: "tests make network namespaces and veth pairs" },
     Package { name: "util-linux", sign: Sign::Program("unshare"), why: "tests make private mount namespaces" },
+    Package { name: "procps", sign: Sign::Program("kill"), why: "a test kills what keeps its world" },
     Package { name: "curl", sign: Sign::Program("curl"), why: "a client in the tests and the demo" },
     Package { name: "python3", sign: Sign::Program("python3"), why: "a client in the tests and the demo" },
     Package { name: "wget", sign: Sign::Program("wget"), why: "another judge: it verifies by GnuTLS" },
