@@ -81,6 +81,7 @@ pub struct Kernel {
     links: Mutex<Vec<Links>>,
     programs: Mutex<Programs>,
     listeners: Mutex<HashMap<MapData, u64, u32>>,
+    origins: HashMap<MapData, u64, Shared<tollgate_ebpf::Flow>>,
     flows: Mutex<HashMap<MapData, Shared<tollgate_ebpf::FlowKey>, Shared<tollgate_ebpf::Flow>>>,
     addresses: Mutex<HashMap<MapData, [u8; 16], Shared<Known>>>,
     heartbeat: Mutex<Array<MapData, u64>>,
@@ -96,6 +97,7 @@ impl Kernel {
         let kernel = Self {
             links: Mutex::default(),
             listeners: Mutex::new(programs.map("LISTENERS")?),
+            origins: programs.map("ORIGINS")?,
             flows: Mutex::new(programs.map("FLOWS")?),
             addresses: Mutex::new(programs.map("ADDRESSES")?),
             heartbeat: Mutex::new(programs.map("HEARTBEAT")?),
@@ -186,6 +188,11 @@ impl Kernel {
         let entries = self.addresses.lock();
         let live = entries.iter().flatten().filter(|(_, known)| known.0.until_ns > now);
         live.map(|(octets, _)| from_octets(octets)).collect()
+    }
+
+    /// How many sockets that were redirected are open, for diagnosis: it goes through the whole table.
+    pub fn redirected_sockets(&self) -> usize {
+        self.origins.keys().flatten().count()
     }
 
     /// What happened, by reason, summed over the CPUs, since the programs were loaded.

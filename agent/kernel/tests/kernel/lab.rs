@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     ops::Deref,
     os::unix::process::CommandExt as _,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -180,6 +180,7 @@ def call(family, address, port=443):
 /// A Python program in the lab's cgroup and namespace.
 pub(crate) struct Client {
     child: Child,
+    input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
@@ -201,15 +202,21 @@ impl Client {
     pub(crate) fn start(scope: &cgroup::Scope, script: &str) -> Self {
         let mut command = Command::new("/usr/bin/python3");
         command.args(["-I", "-S", "-c", &format!("{PRELUDE}{script}")]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         enter(&mut command, scope);
         let mut child = command.spawn().expect("python3 is installed");
+        let input = child.stdin.take().expect("a pipe");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, output }
+        Self { child, input, output }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it go on from where it reads a line.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.input, "{line}").expect("the client listens");
     }
 
     /// The next line it says.

@@ -296,16 +296,46 @@ fn a_socket_that_is_used_again_is_told_the_truth_each_time() {
     lab(|lab| {
         let agent = Agent::start(lab, &patient());
         let script = "
+import ctypes
 s = socket.socket(V4, TCP)
 s.connect(('203.0.113.7', 443)); say(s.getpeername()[0])
-import ctypes
-unspecified = struct.pack('H14x', 0)
-assert ctypes.CDLL(None).connect(s.fileno(), unspecified, 16) == 0
-s.connect(('203.0.113.8', 443)); talk(s)";
+for address in ('203.0.113.8', '127.0.0.1'):
+    unspecified = struct.pack('H14x', 0)
+    assert ctypes.CDLL(None).connect(s.fileno(), unspecified, 16) == 0
+    s.connect((address, 443))
+    say(*s.getsockname()); say(*s.getpeername())
+    sys.stdin.readline()";
         let mut client = lab.client(script);
         assert_eq!(agent.take().destination.to_string(), "203.0.113.7:443");
         assert_eq!(client.line(), PROVIDER);
-        assert_eq!(client.line(), format!("direct {OTHER} 443"));
+        for address in [OTHER, "127.0.0.1"] {
+            let own = client.line().replace(' ', ":").parse::<SocketAddr>().expect("an address");
+            assert_eq!(client.line(), format!("{address} 443"));
+            assert_eq!(agent.take_flow(lab.netns, own), None, "this one was not redirected");
+            client.tell("go on");
+        }
+    });
+}
+
+#[test]
+fn a_socket_is_remembered_until_it_is_closed() {
+    lab(|lab| {
+        let agent = Agent::start(lab, &patient());
+        let script = "
+for _ in range(2):
+    open_ones = [socket.create_connection((a, 443)) for a in ('203.0.113.7', '2001:db8::7', '203.0.113.8')]
+    say('open'); sys.stdin.readline()
+    for s in open_ones: s.close()
+    say('closed'); sys.stdin.readline()";
+        let mut client = lab.client(script);
+        for _ in 0..2 {
+            assert_eq!(client.line(), "open");
+            assert_eq!(agent.redirected_sockets(), 2);
+            client.tell("go on");
+            assert_eq!(client.line(), "closed");
+            assert_eq!(agent.redirected_sockets(), 0);
+            client.tell("go on");
+        }
     });
 }
 
