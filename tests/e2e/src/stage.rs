@@ -41,13 +41,17 @@ impl Stage {
 
     /// Carries a plan out without and with the agent, and makes sure that it was so.
     pub fn both(&self, probe: &str, plan: &Plan) -> Result<(Run, Run)> {
-        let direct = self.run(self.world.agent_command(probe), plan)?;
-        let steered = self.run(self.world.client_command(probe), plan)?;
+        let (direct, steered) = (self.direct(probe, plan)?, self.steered(probe, plan)?);
         ensure!(direct.report.certificate != steered.report.certificate, "the call did not pass the agent");
         Ok((direct, steered))
     }
 
-    /// Carries a plan out through the agent.
+    /// Carries a plan out without the agent, from beside its cgroup.
+    pub fn direct(&self, probe: &str, plan: &Plan) -> Result<Run> {
+        self.run(self.world.agent_command(probe), plan)
+    }
+
+    /// Carries a plan out from where the agent steers, as it shows.
     pub fn steered(&self, probe: &str, plan: &Plan) -> Result<Run> {
         self.run(self.world.client_command(probe), plan)
     }

@@ -24,7 +24,7 @@ pub(crate) fn difference<T: PartialEq + Debug>(what: &str, direct: &T, steered: 
     let (direct, steered): (Vec<&str>, Vec<&str>) = (direct.lines().collect(), steered.lines().collect());
     let only = |these: &[&str], those: &[&str], mark: &str| -> String {
         let lines = these.iter().filter(|line| !those.contains(line)).take(6);
-        lines.map(|line| format!("{mark}{:.160}\n", line.trim())).collect()
+        lines.map(|line| format!("{mark}{:.160}\n", line.trim())).collect::<Vec<_>>().concat()
     };
     let (less, more) = (only(&direct, &steered, "-"), only(&steered, &direct, "+"));
     let order = if less.is_empty() && more.is_empty() { "the same lines in another order" } else { "" };

@@ -36,10 +36,11 @@ async fn exchange(reader: &mut Reader<ReadHalf<Tls>>, write: &mut WriteHalf<Tls>
     } else if let Err(error) = sent {
         answer.error = Some(format!("sending: {:?}: {error}", error.kind()));
     }
-    if answer.error.is_none() && answer.status == 101 {
-        if let Err(error) = switch(reader, write, request, &mut answer).await {
-            answer.error = Some(format!("switched: {:?}: {error}", error.kind()));
-        }
+    if answer.error.is_none()
+        && answer.status == 101
+        && let Err(error) = switch(reader, write, request, &mut answer).await
+    {
+        answer.error = Some(format!("switched: {:?}: {error}", error.kind()));
     }
     answer
 }

@@ -1,0 +1,273 @@
+//! What is counted is what was served: the provider's own record, call by call, in the log and in the metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tollgate_e2e::calls::Api;
+use tollgate_e2e::stage::Stage;
+use tollgate_provider::{Exchange, Outcome, Usage};
+use tollgate_world::Agent;
+
+const GENEROUS: Duration = Duration::from_mins(1);
+
+/// The calls in the agent's log, once there are so many.
+fn calls(agent: &Agent, count: usize) -> Result<Vec<Value>> {
+    let parse = |log: &[u8]| -> Vec<Value> {
+        let text = String::from_utf8_lossy(log);
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == "exchange").collect()
+    };
+    let mut found = Vec::new();
+    agent.process().wait_until(GENEROUS, |stdout, stderr| {
+        found = [parse(stdout), parse(stderr)].concat();
+        found.len() >= count
+    })?;
+    assert_eq!(found.len(), count, "{found:#?}");
+    // A call is settled a moment after its end, and another may have begun by then.
+    found.sort_by_key(|line| line["started"].to_string());
+    Ok(found)
+}
+
+/// The provider's record, once it is complete.
+fn truth(stage: &Stage, count: usize) -> Vec<Exchange> {
+    let truth = stage.world.provider().truth().clone();
+    let exchanges = stage.world.in_internet(move || async move {
+        truth.settled().await;
+        truth.exchanges()
+    });
+    assert_eq!(exchanges.len(), count);
+    exchanges
+}
+
+fn usage(line: &Value) -> Option<Usage> {
+    let tokens = |name: &str| line[name].as_u64();
+    Some(Usage {
+        input: tokens("input_tokens")?,
+        output: tokens("output_tokens")?,
+        cache_read: tokens("cache_read_tokens")?,
+        cache_write: tokens("cache_write_tokens")?,
+        reasoning: tokens("reasoning_tokens")?,
+    })
+}
+
+fn assert_logged(api: Api, line: &Value, exchange: &Exchange, stream: bool) {
+    let about = format!("{api:?}, stream: {stream}\n{line:#}\n{exchange:#?}");
+    assert!(exchange.usage.is_some(), "{about}");
+    assert_eq!(usage(line), exchange.usage, "{about}");
+    assert_eq!(line["usage_source"], "provider", "{about}");
+    assert_eq!((&line["provider"], &line["operation"]), (&api.provider().into(), &api.operation().into()), "{about}");
+    assert_eq!(line["host"].as_str(), Some(exchange.host.as_str()), "{about}");
+    assert_eq!(line["request_model"].as_str(), exchange.model.as_deref(), "{about}");
+    assert_eq!(line["response_model"].as_str(), exchange.response_model.as_deref(), "{about}");
+    // Where the request does not say, neither does the log.
+    let told = line["stream"].as_bool().unwrap_or(false);
+    assert_eq!((&line["status"], told), (&exchange.status.into(), stream), "{about}");
+    assert_eq!(line["outcome"], "completed", "{about}");
+    assert_eq!(line["request_bytes"], exchange.request_bytes, "{about}");
+    assert_eq!(line["response_bytes"], exchange.response_bytes, "{about}");
+    assert!(line["cost_usd"].as_str().is_some_and(|cost| cost.starts_with("0.")), "{about}");
+}
+
+/// The sums of a metric's samples whose labels have all of these, for any number of metrics.
+struct Samples(BTreeMap<String, u64>);
+
+/// Sums of histograms are written with a decimal point, also where they are whole.
+fn whole(value: &str) -> Option<u64> {
+    value.strip_suffix(".0").unwrap_or(value).parse().ok()
+}
+
+impl Samples {
+    fn of(page: &str) -> Self {
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        Self(
+            lines
+                .filter_map(|line| line.rsplit_once(' '))
+                .filter_map(|(key, value)| Some((key.to_owned(), whole(value)?)))
+                .collect(),
+        )
+    }
+
+    fn sum(&self, name: &str, labels: &[&str]) -> u64 {
+        let fits = |key: &str| key.split('{').next() == Some(name) && labels.iter().all(|label| key.contains(label));
+        self.0.iter().filter(|(key, _)| fits(key)).map(|(_, value)| value).sum()
+    }
+}
+
+fn assert_counted(stage: &Stage, exchanges: &[Exchange]) -> Result<()> {
+    let page = stage.agent.metrics_when(GENEROUS, |page| {
+        Samples::of(page).sum("tollgate_requests_total", &[]) == exchanges.len() as u64
+    })?;
+    let samples = Samples::of(&page);
+    let total = |field: fn(&Usage) -> u64| exchanges.iter().filter_map(|it| it.usage.as_ref()).map(field).sum::<u64>();
+    let tokens =
+        |kind: &str| samples.sum("gen_ai_client_token_usage_sum", &[&format!(r#"gen_ai_token_type="{kind}""#)]);
+    assert_eq!((tokens("input"), tokens("output")), (total(|it| it.input), total(|it| it.output)));
+    for (name, field) in [
+        ("tollgate_cache_read_tokens_total", (|it| it.cache_read) as fn(&Usage) -> u64),
+        ("tollgate_cache_write_tokens_total", |it| it.cache_write),
+        ("tollgate_reasoning_tokens_total", |it| it.reasoning),
+    ] {
+        assert_eq!(samples.sum(name, &[]), total(field), "{name}\n{}", names(&page));
+    }
+    let sum = |field: fn(&Exchange) -> u64| exchanges.iter().map(field).sum::<u64>();
+    assert_eq!(samples.sum("tollgate_request_body_bytes_total", &[]), sum(|it| it.request_bytes), "{}", names(&page));
+    assert_eq!(samples.sum("tollgate_response_body_bytes_total", &[]), sum(|it| it.response_bytes), "{}", names(&page));
+    Ok(())
+}
+
+/// What there is on a page, for when a name has changed.
+fn names(page: &str) -> String {
+    page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_api_streamed_or_not_over_both_protocols() -> Result<()> {
+    let stage = Stage::new("")?;
+    let mut made = Vec::new();
+    for api in Api::ALL {
+        for stream in [false, true] {
+            for version in ["--http1.1", "--http2"] {
+                let output = api.call(&stage.world, version, stream, "").arg(version).run()?.success()?;
+                assert!(output.stdout.len() > 100, "{output}");
+                made.push((api, stream));
+            }
+        }
+    }
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len()));
+    for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
+        assert_logged(*api, line, exchange, *stream);
+    }
+    assert_counted(&stage, &exchanges)
+}
+
+#[test]
+fn each_content_coding_is_read_on_a_copy() -> Result<()> {
+    let stage = Stage::new("")?;
+    let mut made = Vec::new();
+    for api in Api::ALL {
+        for (coding, stream) in
+            [("gzip", true), ("br", true), ("zstd", true), ("deflate", true), ("gzip", false), ("zstd", false)]
+        {
+            let output = api.call(&stage.world, "Hello", stream, coding).run()?.success()?;
+            assert!(!output.text().contains("usage"), "it came coded: {output}");
+            made.push((api, stream));
+        }
+    }
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len()));
+    for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
+        assert_logged(*api, line, exchange, *stream);
+    }
+    assert_counted(&stage, &exchanges)
+}
+
+#[test]
+fn however_the_events_are_cut() -> Result<()> {
+    let stage = Stage::new("")?;
+    let mut made = Vec::new();
+    for api in Api::ALL {
+        for faults in ["split", "split=7,gzip", "split-utf8", "crlf", "keepalive", "no-done"] {
+            api.call(&stage.world, "Hello", true, faults).run()?.success()?;
+            made.push(api);
+        }
+    }
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len()));
+    for ((api, line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
+        assert_logged(*api, line, exchange, true);
+    }
+    assert_counted(&stage, &exchanges)
+}
+
+#[test]
+fn what_the_provider_does_not_tell_is_not_made_up() -> Result<()> {
+    let stage = Stage::new("")?;
+    for api in Api::ALL {
+        api.call(&stage.world, "Hello", true, "no-usage").run()?.success()?;
+    }
+    let lines = calls(&stage.agent, 4)?;
+    for line in &lines[..2] {
+        assert_eq!((&line["usage_source"], &line["input_tokens"]), (&"none".into(), &Value::Null), "{line:#}");
+        assert_eq!((&line["cost_usd"], &line["outcome"]), (&Value::Null, &"completed".into()), "{line:#}");
+    }
+    Ok(())
+}
+
+/// The client hangs up in the middle: the provider's work is cancelled, and what it had told until then is counted.
+#[test]
+fn a_client_that_leaves_is_recorded_and_its_call_cancelled() -> Result<()> {
+    for version in ["--http1.1", "--http2"] {
+        let stage = Stage::new("")?;
+        let gate = stage.world.provider().gate("leaves");
+        for (number, api) in Api::ALL.into_iter().enumerate() {
+            let call = api.call(&stage.world, "Hello", true, "gate=leaves").arg(version).start()?;
+            gate.allow(3);
+            call.wait_until(GENEROUS, |stdout, _| stdout.windows(5).filter(|window| window == b"data:").count() == 3)?;
+            call.kill();
+            let exchange = truth(&stage, number + 1).pop().context("there is one")?;
+            assert_eq!(exchange.outcome, Outcome::ClientGone, "{api:?} {version}: the provider is told at once");
+            assert_eq!(gate.waiting(), 0, "{api:?} {version}");
+            let line = calls(&stage.agent, number + 1)?.pop().context("there is one")?;
+            assert_eq!(line["outcome"], "client_gone", "{api:?} {version}: {line:#}");
+            assert_eq!(line["response_bytes"], exchange.response_bytes, "{api:?} {version}: {line:#}");
+            assert_eq!(usage(&line), exchange.usage, "{api:?} {version}: {line:#}\n{exchange:#?}");
+            let source = if exchange.usage.is_some() { "partial" } else { "none" };
+            assert_eq!(line["usage_source"], source, "{api:?} {version}: {line:#}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_error_inside_a_stream_is_recorded() -> Result<()> {
+    let stage = Stage::new("")?;
+    for api in Api::ALL {
+        let output = api.call(&stage.world, "Hello", true, "error=3").run()?.success()?;
+        assert!(output.text().contains("error"), "the client has it: {output}");
+    }
+    let (lines, exchanges) = (calls(&stage.agent, 4)?, truth(&stage, 4));
+    for ((api, line), exchange) in Api::ALL.iter().zip(&lines).zip(&exchanges) {
+        assert_eq!((&line["status"], &line["stream"]), (&200.into(), &true.into()), "{api:?}: {line:#}");
+        assert!(line["error_type"].as_str().is_some_and(|kind| !kind.is_empty()), "{api:?}: {line:#}");
+        assert_eq!(line["response_bytes"], exchange.response_bytes, "{api:?}: {line:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_recorded() -> Result<()> {
+    let stage = Stage::new("")?;
+    let mut made = 0;
+    for api in Api::ALL {
+        for (fault, version) in [("reset=4", "--http1.1"), ("reset=4", "--http2"), ("truncate=4", "--http1.1")] {
+            let output = api.call(&stage.world, "Hello", true, fault).arg(version).run()?;
+            assert!(!output.status.success(), "the client is told: {output}");
+            made += 1;
+        }
+    }
+    let (lines, exchanges) = (calls(&stage.agent, made)?, truth(&stage, made));
+    for (line, exchange) in lines.iter().zip(&exchanges) {
+        assert_eq!(line["outcome"], "upstream_failed", "{line:#}");
+        assert_eq!(line["response_bytes"], exchange.response_bytes, "{line:#}");
+        assert_eq!(usage(line), exchange.usage, "what was told is counted: {line:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn refusals_of_the_provider_are_no_usage() -> Result<()> {
+    let stage = Stage::new("")?;
+    let statuses = [(401, "authentication"), (429, "rate_limited"), (500, "server_error")];
+    for api in Api::ALL {
+        for (status, _) in statuses {
+            api.call(&stage.world, "Hello", true, &status.to_string()).run()?.success()?;
+        }
+    }
+    let lines = calls(&stage.agent, 4 * statuses.len())?;
+    for (line, (status, kind)) in lines.iter().zip(statuses.iter().cycle()) {
+        assert_eq!(line["status"], *status, "{line:#}");
+        assert_eq!((&line["input_tokens"], &line["outcome"]), (&Value::Null, &"completed".into()), "{line:#}");
+        assert_eq!(line["error_type"], *kind, "{line:#}");
+    }
+    Ok(())
+}
