@@ -259,6 +259,11 @@ fn hostile_names_end_the_reading_and_teach_nothing() {
     ] {
         assert_eq!(read(&[HOST], &with_owner(b"\xc0\x0c", record)), (Outcome::Malformed, BTreeMap::new()), "{why}");
     }
+    // RFC 1035, section 4.1.4: a pointer leads to a prior occurrence.
+    let mut forward = with_owner(&[0xc0, start + 16], RECORD);
+    forward.extend_from_slice(b"\x03api\x06openai\x03com\0\0\x10\0\x01\0\0\0\x3c\0\x01\0");
+    forward[7] = 2;
+    assert_eq!(read(&[HOST], &forward), (Outcome::Malformed, BTreeMap::new()), "a pointer ahead");
     let mut endless = with_owner(b"\xc0\x0c", b"\0\x05\0\x01\0\0\0\x3c\0\x02\xc0\x0c");
     assert_eq!(read(&[HOST], &endless), (Outcome::Read, BTreeMap::new()), "a CNAME to itself");
     endless[6..8].copy_from_slice(&[0xff, 0xff]);

@@ -1,12 +1,13 @@
 //! Connections of every kind end at the agent, and the program does not notice.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     thread,
     time::Duration,
 };
 
+use aya::maps::{HashMap, Map, MapData, loaded_maps};
 use tollgate_ebpf::flow::AGENT_PRIORITY;
 use tollgate_kernel::{NetnsCookie, Options, listen, listener::PORTS};
 
@@ -337,6 +338,44 @@ for _ in range(2):
             client.tell("go on");
         }
     });
+}
+
+/// Makes an address's entry end now. There is no waiting for it: an entry lives for an hour at least.
+fn expire(known_beside: IpAddr, address: IpAddr) {
+    let key = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    // Other tests have such a map, too; only ours knows that address.
+    let maps = loaded_maps().flatten().filter(|map| map.name_as_str() == Some("ADDRESSES"));
+    let mut ours = maps
+        .filter_map(|map| HashMap::<_, [u8; 16], u64>::try_from(Map::LruHashMap(MapData::from_id(map.id()).ok()?)).ok())
+        .find(|map| map.get(&key(known_beside), 0).is_ok())
+        .expect("the map of this test");
+    ours.insert(key(address), 1, 0).expect("replaced");
+}
+
+#[test]
+fn an_address_whose_time_is_over_is_not_known() {
+    lab(|lab| {
+        let agent = Agent::start(lab, &patient());
+        let (provider, beside) = (PROVIDER.parse().expect("an address"), lab_address(lab.scope.id()));
+        agent.learn(beside, Duration::ZERO).expect("learned");
+        assert!(agent.addresses().contains(&provider));
+        expire(beside, provider);
+        assert!(!agent.addresses().contains(&provider) && agent.addresses().contains(&beside));
+        assert_eq!(lab.call(PROVIDER), format!("direct {PROVIDER} 443"));
+        agent.learn(provider, Duration::ZERO).expect("learned again");
+        let mut client = lab.client("call(V4, '203.0.113.7')");
+        agent.take();
+        assert_eq!(client.line(), format!("agent {PROVIDER} 443"));
+    });
+}
+
+/// An address that no other test uses, made of the cgroup's id.
+fn lab_address(id: u64) -> IpAddr {
+    let [.., a, b, c] = id.to_be_bytes();
+    IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, u16::from(a), u16::from_be_bytes([b, c])])
 }
 
 #[test]
