@@ -11,7 +11,9 @@ const HOP = ['connection', 'keep-alive', 'transfer-encoding'];
 // Node's own fetch tells here which connections it makes.
 diagnostics.subscribe('undici:client:connected', ({ socket }) => {
   console.error('peer', socket.remoteAddress, socket.remotePort);
-  if (socket instanceof tls.TLSSocket) console.error('issuer', socket.getPeerCertificate().issuer.CN);
+  // A connection that the SDK has left by now has no certificate any more.
+  const issuer = socket instanceof tls.TLSSocket && socket.getPeerCertificate().issuer;
+  if (issuer) console.error('issuer', issuer.CN);
 });
 
 exports.say = (name) => console.log(`== ${name}`);

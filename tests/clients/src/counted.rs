@@ -10,6 +10,8 @@ use tollgate_world::Agent;
 use crate::served::{Served, same};
 use crate::trial::SETTLED;
 
+const CONNECTIONS: &str = "tollgate_connections_total";
+
 /// One exchange as both the provider and the agent know it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Counted {
@@ -17,20 +19,28 @@ struct Counted {
     request_model: Option<String>,
     response_model: Option<String>,
     status: u64,
-    completed: bool,
     request_bytes: u64,
     response_bytes: u64,
     /// Input, output, cache read, cache write, reasoning. None is something else than zero.
     usage: Option<[u64; 5]>,
 }
 
+/// Which exchanges are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All.
+    All,
+    /// Those with a model: a client that ends may leave its last words to others unanswered.
+    WithModel,
+}
+
 /// Fails unless the agent's log holds exactly these exchanges, with the same models, bytes and tokens, and its metrics their sums.
-pub(crate) fn is_the_truth(agent: &Agent, served: &[Served], sums: Sums) -> Result<()> {
+pub(crate) fn is_the_truth(agent: &Agent, served: &[Served], sums: Sums, which: Which) -> Result<()> {
     let deadline = Instant::now() + SETTLED;
-    while lines(&agent.log())?.len() < served.len() && Instant::now() < deadline {
+    while exchanges(&agent.log(), which).len() < served.len() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
-    is_logged(&agent.log(), served)?;
+    is_logged(&agent.log(), served, which)?;
     let page = agent.metrics()?;
     let usage = sums.usage;
     for (name, label, truth) in [
@@ -39,18 +49,28 @@ pub(crate) fn is_the_truth(agent: &Agent, served: &[Served], sums: Sums) -> Resu
         ("tollgate_cache_read_tokens_total", "", usage.cache_read),
         ("tollgate_cache_write_tokens_total", "", usage.cache_write),
         ("tollgate_reasoning_tokens_total", "", usage.reasoning),
-        ("tollgate_requests_total", "", sums.exchanges),
         ("tollgate_leaked_exchanges_total", "", 0),
     ] {
         let counted = sum(&page, name, &[label])?;
         ensure!(counted == truth, "{name}{{{label}}} is {counted}, and the truth {truth}");
     }
+    let requests = sum(&page, "tollgate_requests_total", &[])?;
+    ensure!(
+        which == Which::WithModel || requests == sums.exchanges,
+        "{requests} requests were counted, and {} made",
+        sums.exchanges
+    );
     Ok(())
 }
 
 /// Fails unless the log holds exactly these exchanges.
-pub(crate) fn is_logged(log: &str, served: &[Served]) -> Result<()> {
-    let mut lines = lines(log)?;
+pub(crate) fn is_logged(log: &str, served: &[Served], which: Which) -> Result<()> {
+    let lines = exchanges(log, which);
+    let broken = lines.iter().filter(|line| line["outcome"] != "completed").count();
+    let faulted = served.iter().filter(|served| served.faulted).count();
+    ensure!(broken <= faulted, "{broken} exchanges ended before their end, and {faulted} of them by a fault\n{log}");
+
+    let mut lines = lines.iter().map(Counted::by_agent).collect::<Result<Vec<_>>>()?;
     lines.sort();
     let mut truth: Vec<_> = served.iter().map(Counted::by_provider).collect();
     truth.sort();
@@ -66,24 +86,19 @@ pub(crate) fn is_in_table(errors: &str, usage: Usage) -> Result<()> {
     Ok(())
 }
 
-/// How many connections had this fate.
-pub(crate) fn connections(agent: &Agent, fate: &str) -> Result<u64> {
-    sum(&agent.metrics()?, "tollgate_connections_total", &[&format!("fate=\"{fate}\"")])
+/// How many connections had this fate, by a metrics page.
+pub(crate) fn connections(page: &str, fate: &str) -> Result<u64> {
+    sum(page, CONNECTIONS, &[&format!("fate=\"{fate}\"")])
 }
 
-/// How many connections were tunnelled, by this metrics page.
-pub(crate) fn tunnels(page: &str) -> Result<u64> {
-    sum(page, "tollgate_connections_total", &[r#"fate="tunnelled""#])
+/// How many connections there were in all.
+pub(crate) fn all_connections(page: &str) -> Result<u64> {
+    sum(page, CONNECTIONS, &[])
 }
 
 /// What became of the connections, for people.
 pub(crate) fn fates(page: &str) -> String {
-    page.lines().filter(|line| line.starts_with("tollgate_connections_total")).collect::<Vec<_>>().join("\n")
-}
-
-/// How many connections there were in all.
-pub(crate) fn all_connections(agent: &Agent) -> Result<u64> {
-    sum(&agent.metrics()?, "tollgate_connections_total", &[])
+    page.lines().filter(|line| line.starts_with(CONNECTIONS)).collect::<Vec<_>>().join("\n")
 }
 
 /// The sum of all samples of a metric, which must be on the page, whose labels contain each of `labels`.
@@ -105,11 +120,12 @@ fn sum(page: &str, name: &str, labels: &[&str]) -> Result<u64> {
 }
 
 /// The log's lines about exchanges.
-fn lines(log: &str) -> Result<Vec<Counted>> {
+fn exchanges(log: &str, which: Which) -> Vec<Value> {
     // The last line may still be being written.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
     let values = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    values.filter(|line| line["target"] == "exchange").map(|line| Counted::by_agent(&line)).collect()
+    let wanted = |line: &Value| which == Which::All || line["request_model"].is_string();
+    values.filter(|line| line["target"] == "exchange" && wanted(line)).collect()
 }
 
 impl Counted {
@@ -122,7 +138,6 @@ impl Counted {
             request_model: text("request_model"),
             response_model: text("response_model"),
             status: number("status"),
-            completed: line["outcome"] == "completed",
             request_bytes: number("request_bytes"),
             response_bytes: number("response_bytes"),
             usage: line["input_tokens"].is_u64().then(|| tokens.map(number)),
@@ -135,7 +150,6 @@ impl Counted {
             request_model: served.model.clone(),
             response_model: served.response_model.clone(),
             status: served.status.into(),
-            completed: served.completed,
             request_bytes: served.request_bytes,
             response_bytes: served.response_bytes,
             usage: served.usage,

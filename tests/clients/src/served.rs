@@ -24,6 +24,8 @@ pub(crate) struct Served {
     pub(crate) response_bytes: u64,
     pub(crate) usage: Option<[u64; 5]>,
     pub(crate) completed: bool,
+    /// A fault ended it, which clients meet by leaving at once.
+    pub(crate) faulted: bool,
 }
 
 /// The exchanges, sorted, since those of parallel calls come in any order. Headers named in `own` are left out.
@@ -52,8 +54,8 @@ impl Served {
             status: exchange.status,
             response_bytes: exchange.response_bytes,
             usage: exchange.usage.map(fields),
-            // A fault that these clients meet is an answer like any other to those who carry it.
-            completed: matches!(exchange.outcome, Outcome::Completed | Outcome::Faulted),
+            completed: exchange.outcome == Outcome::Completed,
+            faulted: exchange.outcome == Outcome::Faulted,
         }
     }
 }

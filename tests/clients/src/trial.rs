@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use tollgate_provider::{Exchange, Sums};
 use tollgate_world::{Agent, Program, World};
 
-use crate::counted;
+use crate::counted::{self, Which};
 use crate::said::Said;
-use crate::served::{same, served};
+use crate::served::{Served, same, served};
 
 /// A loaded machine starts interpreters slowly.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -20,6 +20,9 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(20);
 
 /// The header by which SDKs tell the provider that this is not their first try.
 const RETRY: &[&str] = &["x-stainless-retry-count"];
+
+/// The paths of all requests start so.
+const EVERYTHING: &str = "/";
 
 /// How a client comes to trust the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ impl Trial {
             environment: Vec::new(),
             trust: Trust::Variables,
             own_headers: &[],
-            compared: "/",
+            compared: EVERYTHING,
             calls: 1,
             retries: true,
             abandons: false,
@@ -117,14 +120,14 @@ impl Trial {
         self
     }
 
-    /// Only requests with such a path are the same in each run; the client fills others with times and the like.
+    /// Only requests with such a path, which all name a model, are the same in each run; the client fills others with times and the like.
     #[must_use]
     pub fn compared(mut self, path: &'static str) -> Self {
         self.compared = path;
         self
     }
 
-    /// The client races connections to several addresses and leaves all but one before it has said anything.
+    /// The client dials more connections than it uses, and may leave some in the middle of their handshake.
     #[must_use]
     pub fn abandons_connections(mut self) -> Self {
         self.abandons = true;
@@ -205,15 +208,19 @@ impl Trial {
     }
 
     fn is_intercepted(&self, agent: &Agent, run: &Run, direct: &Run) -> Result<()> {
-        let intercepted = counted::connections(agent, "intercepted")?;
-        let all = self.connections_that_spoke(agent)?;
-        ensure!(intercepted > 0 && intercepted == all, "{intercepted} of {all} connections were intercepted");
+        let page = agent.metrics()?;
+        let (intercepted, all) = (counted::connections(&page, "intercepted")?, self.connections_that_spoke(&page)?);
+        ensure!(
+            intercepted > 0 && intercepted == all,
+            "{intercepted} of {all} were intercepted\n{}",
+            counted::fates(&page)
+        );
         ensure!(
             run.said.issuers.is_disjoint(&direct.said.issuers),
             "the client saw the provider's own certificate, issued by {:?}",
             run.said.issuers
         );
-        counted::is_the_truth(agent, &served(&run.exchanges, self.own_headers), run.sums)
+        counted::is_the_truth(agent, &self.comparable(run, &[]), run.sums, self.which())
     }
 
     /// The session's log and closing table share standard error with the client.
@@ -221,44 +228,48 @@ impl Trial {
         let command = self.world.tollgate()?.args(["exec", "--"]).arg(&self.program);
         let run = self.observe(self.furnish(command).env("TOLLGATE_LOG", "info"))?;
         self.compare(&run, direct, &[])?;
-        counted::is_logged(&run.said.errors, &served(&run.exchanges, self.own_headers))?;
+        counted::is_logged(&run.said.errors, &self.comparable(&run, &[]), self.which())?;
         counted::is_in_table(&run.said.errors, run.sums.usage)
     }
 
     /// The client's first connection fails; it tries again and is let through, to the provider's own certificate.
     fn without_trust(&self, direct: &Run) -> Result<()> {
         let agent = self.world.agent("")?;
+        // With an alert, or like Node by closing once the handshake is done.
+        let refused = |page: &str| counted::connections(page, "client_refused");
         // Each host is refused once.
         let hosts = direct.exchanges.iter().map(|exchange| &exchange.host).collect::<BTreeSet<_>>().len();
-        let mut tunnelled = 0;
-        for _ in 0..if self.retries { 0 } else { hosts } {
+        let mut served = 0;
+        for host in 1..=if self.retries { 0 } else { hosts as u64 } {
             self.world.provider().truth().clear();
             let first = self.command().run()?;
             ensure!(!first.status.success(), "the client trusts what it cannot know\n{first}");
-            tunnelled += self.handshakes();
+            served += self.handshakes();
+            // No user is so quick that the next try overtakes this one's alert.
+            agent.metrics_when(SETTLED, |page| refused(page).is_ok_and(|refused| refused >= host))?;
         }
         let run = self.observe(self.command()).with_context(|| log_of(&agent))?;
         self.compare(&run, direct, RETRY).with_context(|| log_of(&agent))?;
         ensure!(run.said.issuers == direct.said.issuers, "the client saw certificates of {:?}", run.said.issuers);
-        // A tunnel is counted at its end, a moment after the client's. The provider knows how many there were.
-        tunnelled += run.connections;
-        agent.metrics_when(SETTLED, |page| counted::tunnels(page).is_ok_and(|ended| ended >= tunnelled))?;
-        // With an alert, or like Node by closing once the handshake is done.
-        let refused = counted::connections(&agent, "client_refused")?;
-        let all = self.connections_that_spoke(&agent)?;
+        served += run.connections;
+        // A tunnel is counted at its end, a moment after the client's. The provider knows how many there were, but for those that were
+        // left before they were of use.
+        let ended = |page: &str| counted::connections(page, "tunnelled");
+        let page = agent.metrics_when(SETTLED, |page| ended(page).is_ok_and(|ended| ended >= served))?;
+        let (refused, tunnelled, all) = (refused(&page)?, ended(&page)?, self.connections_that_spoke(&page)?);
         ensure!(
-            refused == hosts as u64 && refused + tunnelled == all,
-            "of {all} connections the client refused {refused}, and {tunnelled} reached the provider\n{}\n{}",
-            counted::fates(&agent.metrics()?),
+            refused == hosts as u64 && refused + tunnelled == all && (tunnelled == served || self.abandons),
+            "of {all} connections the client refused {refused}, and {served} reached the provider\n{}\n{}",
+            counted::fates(&page),
             log_of(&agent)
         );
         agent.stop(Duration::from_mins(1))?.success()?;
         Ok(())
     }
 
-    fn connections_that_spoke(&self, agent: &Agent) -> Result<u64> {
-        let gone = if self.abandons { counted::connections(agent, "client_gone")? } else { 0 };
-        Ok(counted::all_connections(agent)? - gone)
+    fn connections_that_spoke(&self, page: &str) -> Result<u64> {
+        let gone = if self.abandons { counted::connections(page, "client_gone")? } else { 0 };
+        Ok(counted::all_connections(page)? - gone)
     }
 
     fn is_connected_to_providers(&self, run: &Run) -> Result<()> {
@@ -271,12 +282,18 @@ impl Trial {
     fn compare(&self, run: &Run, direct: &Run, but: &[&str]) -> Result<()> {
         run.said.is_same_as(&direct.said)?;
         self.is_connected_to_providers(run)?;
-        let but = [self.own_headers, but].concat();
-        let comparable = |run: &Run| {
-            let all = served(&run.exchanges, &but);
-            all.into_iter().filter(|one| one.path.starts_with(self.compared)).collect::<Vec<_>>()
-        };
-        same(&comparable(run), &comparable(direct)).context("what the provider got and gave differs from a direct run")
+        same(&self.comparable(run, but), &self.comparable(direct, but))
+            .context("what the provider got and gave differs from a direct run")
+    }
+
+    fn comparable(&self, run: &Run, but: &[&str]) -> Vec<Served> {
+        let mut all = served(&run.exchanges, &[self.own_headers, but].concat());
+        all.retain(|one| one.path.starts_with(self.compared));
+        all
+    }
+
+    fn which(&self) -> Which {
+        if self.compared == EVERYTHING { Which::All } else { Which::WithModel }
     }
 
     /// The client as its user would start it, with trust in the internet's own root alone.

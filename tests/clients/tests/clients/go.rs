@@ -29,12 +29,17 @@ fn build() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// It dials for each request of a burst, and takes whichever connection is free first.
+fn go(version: &str) -> Result<Trial> {
+    Ok(Trial::new(program()?)?.arg(version).never_retries().abandons_connections())
+}
+
 #[test]
 fn go_http1() -> Result<()> {
-    Trial::new(program()?)?.arg("http1").never_retries().run()
+    go("http1")?.run()
 }
 
 #[test]
 fn go_http2() -> Result<()> {
-    Trial::new(program()?)?.arg("http2").never_retries().trusting(Trust::System).run()
+    go("http2")?.trusting(Trust::System).run()
 }
