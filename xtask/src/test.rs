@@ -73,6 +73,8 @@ fn run_by_cargo(suites: &[Suite], all: bool, rest: &[OsString]) -> Result<Tally>
         parts.push(Part::Clients);
     }
     setup::ensure(&parts)?;
+    // Asked before the build, which puts a new executable in this one's place: then the kernel calls this one's path deleted.
+    let runner = runner::setting()?;
     let selection = if all { vec!["--workspace".to_owned()] } else { selection(suites, &workspace::packages()?)? };
 
     shell::step("Building the agent and the tests");
@@ -90,7 +92,7 @@ fn run_by_cargo(suites: &[Suite], all: bool, rest: &[OsString]) -> Result<Tally>
         privilege::announce(WHY_ROOT)?;
         // Ask for the password now, not between two tests' lines.
         shell::run(Command::new("sudo").arg("--validate"))?;
-        command.arg("--config").arg(runner::setting()?);
+        command.arg("--config").arg(runner);
     }
     command.arg("--").args(rest);
     shell::show_line(&command);
