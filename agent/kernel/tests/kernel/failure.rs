@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -165,6 +165,16 @@ fn agent_process() {
     }
 }
 
+/// A child that does not outlive its test, however that ends.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        self.0.kill().expect("a child that nobody has waited for");
+        self.0.wait().expect("a child of this process");
+    }
+}
+
 #[test]
 fn an_agent_that_hangs_or_is_killed_lets_connections_go_direct() {
     lab(|lab| {
@@ -172,22 +182,21 @@ fn an_agent_that_hangs_or_is_killed_lets_connections_go_direct() {
         command.args(["--exact", "failure::agent_process", "--ignored", "--nocapture"]);
         command.env(ROLE, lab.scope.path()).stdout(Stdio::piped());
         enter(&mut command, &lab.scope);
-        let mut agent = command.spawn().expect("this program again");
-        let mut lines = BufReader::new(agent.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let mut agent = Reaped(command.spawn().expect("this program again"));
+        let mut lines = BufReader::new(agent.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         assert_eq!(lines.find(|line| line.starts_with("agent")).as_deref(), Some("agent 203.0.113.7:443"));
         assert_eq!(lines.next().as_deref(), Some("exempt Some((\"agent\", 1))"));
         let taken = format!("agent {PROVIDER} 443");
         assert_eq!(lab.call(PROVIDER), taken, "another process in the same cgroup is not exempt");
 
-        let pid = Pid::from_raw(i32::try_from(agent.id()).expect("a process id"));
+        let pid = Pid::from_raw(i32::try_from(agent.0.id()).expect("a process id"));
         kill(pid, Signal::SIGSTOP).expect("stopped");
         thread::sleep(Duration::from_millis(3_200));
         assert_eq!(lab.call(PROVIDER), direct(PROVIDER), "its listener is there, but it hangs");
         kill(pid, Signal::SIGCONT).expect("continued");
         while lab.call(PROVIDER) != taken {}
 
-        agent.kill().expect("killed");
-        agent.wait().expect("gone");
+        drop(agent);
         assert_eq!(lab.call(PROVIDER), direct(PROVIDER));
     });
 }
