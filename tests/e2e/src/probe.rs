@@ -38,6 +38,8 @@ pub struct Request {
     pub trailers: Fields,
     /// After so many bytes of the body, waits for a response's head, 100 included, before the rest.
     pub wait_after: Option<usize>,
+    /// HTTP/2: after so many bytes of the response's body gives the stream up, and the connection goes on.
+    pub leave: Option<u64>,
     /// Reads nothing after the response's head, and keeps the connection.
     pub stall: bool,
     /// Extended CONNECT (RFC 8441) for this protocol.

@@ -1,10 +1,14 @@
 //! A world with an agent, and the same client on both ways: directly, and through the agent.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use tollgate_provider::{Builder, Exchange};
 use tollgate_world::{Agent, Program, World};
 
 use crate::probe::{self, Plan, Report};
+
+const GENEROUS: Duration = Duration::from_mins(1);
 
 /// A world with an agent that its client host trusts.
 pub struct Stage {
@@ -56,14 +60,19 @@ impl Stage {
         self.run(self.world.client_command(probe), plan)
     }
 
-    fn run(&self, program: Program, plan: &Plan) -> Result<Run> {
+    /// What the stand-in provider saw, once no exchange is open.
+    pub fn settled(&self) -> Result<Vec<Exchange>> {
         let truth = self.world.provider().truth().clone();
-        truth.clear();
+        self.world.in_internet(move || async move {
+            let settled = tokio::time::timeout(GENEROUS, truth.settled()).await;
+            settled.with_context(|| format!("an exchange does not end: {:#?}", truth.exchanges()))?;
+            Ok(truth.exchanges())
+        })
+    }
+
+    fn run(&self, program: Program, plan: &Plan) -> Result<Run> {
+        self.world.provider().truth().clear();
         let report = probe::run(program, plan)?;
-        let exchanges = self.world.in_internet(move || async move {
-            truth.settled().await;
-            truth.exchanges()
-        });
-        Ok(Run { report, exchanges })
+        Ok(Run { report, exchanges: self.settled()? })
     }
 }

@@ -1,11 +1,13 @@
 //! What is counted is what was served: the provider's own record, call by call, in the log and in the metrics.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tollgate_e2e::calls::Api;
+use tollgate_e2e::probe::{Plan, Request};
 use tollgate_e2e::stage::Stage;
 use tollgate_provider::{Exchange, Outcome, Usage};
 use tollgate_world::Agent;
@@ -31,14 +33,10 @@ fn calls(agent: &Agent, count: usize) -> Result<Vec<Value>> {
 }
 
 /// The provider's record, once it is complete.
-fn truth(stage: &Stage, count: usize) -> Vec<Exchange> {
-    let truth = stage.world.provider().truth().clone();
-    let exchanges = stage.world.in_internet(move || async move {
-        truth.settled().await;
-        truth.exchanges()
-    });
+fn truth(stage: &Stage, count: usize) -> Result<Vec<Exchange>> {
+    let exchanges = stage.settled()?;
     assert_eq!(exchanges.len(), count);
-    exchanges
+    Ok(exchanges)
 }
 
 fn usage(line: &Value) -> Option<Usage> {
@@ -135,7 +133,7 @@ fn each_api_streamed_or_not_over_both_protocols() -> Result<()> {
             }
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len()));
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len())?);
     for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
         assert_logged(*api, line, exchange, *stream);
     }
@@ -155,7 +153,7 @@ fn each_content_coding_is_read_on_a_copy() -> Result<()> {
             made.push((api, stream));
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len()));
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len())?);
     for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
         assert_logged(*api, line, exchange, *stream);
     }
@@ -172,7 +170,7 @@ fn however_the_events_are_cut() -> Result<()> {
             made.push(api);
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len()));
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len())?);
     for ((api, line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
         assert_logged(*api, line, exchange, true);
     }
@@ -204,7 +202,7 @@ fn a_client_that_leaves_is_recorded_and_its_call_cancelled() -> Result<()> {
             gate.allow(3);
             call.wait_until(GENEROUS, |stdout, _| stdout.windows(5).filter(|window| window == b"data:").count() == 3)?;
             call.kill();
-            let exchange = truth(&stage, number + 1).pop().context("there is one")?;
+            let exchange = truth(&stage, number + 1)?.pop().context("there is one")?;
             assert_eq!(exchange.outcome, Outcome::ClientGone, "{api:?} {version}: the provider is told at once");
             assert_eq!(gate.waiting(), 0, "{api:?} {version}");
             let line = calls(&stage.agent, number + 1)?.pop().context("there is one")?;
@@ -218,6 +216,62 @@ fn a_client_that_leaves_is_recorded_and_its_call_cancelled() -> Result<()> {
     Ok(())
 }
 
+/// One of several streams of a connection is given up.
+#[test]
+fn a_stream_that_is_given_up_is_cancelled_and_the_connection_goes_on() -> Result<()> {
+    let stage = Stage::new("")?;
+    let text = |prompt: &str| Api::Chat.body("gpt-4o-mini", prompt, true).to_string();
+    let fields = |fault: &str, length: usize| {
+        let length = length.to_string();
+        [("authorization", "Bearer k"), ("x-provider-fault", fault), ("content-length", &length)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    };
+    let request = |fault: &str, prompt: &str, leave| Request {
+        method: "POST".to_owned(),
+        path: "/v1/chat/completions".to_owned(),
+        headers: fields(fault, text(prompt).len()),
+        text: Some(text(prompt)),
+        leave,
+        ..Request::default()
+    };
+    let requests = vec![request("stall=3", "given up", Some(600)), request("", "goes on", None)];
+    let plan = Plan { host: "api.openai.com".to_owned(), http2: true, requests, ..Plan::default() };
+    let run = stage.steered(env!("CARGO_BIN_EXE_probe"), &plan)?;
+    assert!(run.report.answers.iter().all(|answer| answer.status == 200 && answer.error.is_none()), "{:?}", run.report);
+    let outcomes: Vec<_> = run.exchanges.iter().map(|exchange| exchange.outcome).collect();
+    assert_eq!(outcomes, [Outcome::ClientGone, Outcome::Completed]);
+    let lines = calls(&stage.agent, 2)?;
+    assert_eq!((&lines[0]["outcome"], &lines[1]["outcome"]), (&"client_gone".into(), &"completed".into()));
+    assert_eq!(usage(&lines[1]), run.exchanges[1].usage);
+    Ok(())
+}
+
+/// The client hangs up before there is an answer.
+#[test]
+fn a_client_that_does_not_wait_is_recorded_and_its_call_cancelled() -> Result<()> {
+    for version in ["--http1.1", "--http2"] {
+        let stage = Stage::new("")?;
+        let provider = stage.world.provider().truth().clone();
+        for (number, api) in Api::ALL.into_iter().enumerate() {
+            let call = api.call(&stage.world, "Hello", true, "stall-head").arg(version).start()?;
+            let deadline = Instant::now() + GENEROUS;
+            while provider.exchanges().get(number).is_none_or(|exchange| exchange.model.is_none()) {
+                anyhow::ensure!(Instant::now() < deadline, "the provider was not asked\n{}", stage.agent.log());
+                sleep(Duration::from_millis(5));
+            }
+            call.kill();
+            let exchange = truth(&stage, number + 1)?.pop().context("there is one")?;
+            assert_eq!(exchange.outcome, Outcome::ClientGone, "{api:?} {version}: the provider is told at once");
+            let line = calls(&stage.agent, number + 1)?.pop().context("there is one")?;
+            assert_eq!((&line["outcome"], &line["status"]), (&"client_gone".into(), &Value::Null), "{line:#}");
+            assert_eq!(line["request_model"].as_str(), exchange.model.as_deref(), "{line:#}");
+            assert_eq!((&line["input_tokens"], &line["cost_usd"]), (&Value::Null, &Value::Null), "{line:#}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn an_error_inside_a_stream_is_recorded() -> Result<()> {
     let stage = Stage::new("")?;
@@ -225,7 +279,7 @@ fn an_error_inside_a_stream_is_recorded() -> Result<()> {
         let output = api.call(&stage.world, "Hello", true, "error=3").run()?.success()?;
         assert!(output.text().contains("error"), "the client has it: {output}");
     }
-    let (lines, exchanges) = (calls(&stage.agent, 4)?, truth(&stage, 4));
+    let (lines, exchanges) = (calls(&stage.agent, 4)?, truth(&stage, 4)?);
     for ((api, line), exchange) in Api::ALL.iter().zip(&lines).zip(&exchanges) {
         assert_eq!((&line["status"], &line["stream"]), (&200.into(), &true.into()), "{api:?}: {line:#}");
         assert!(line["error_type"].as_str().is_some_and(|kind| !kind.is_empty()), "{api:?}: {line:#}");
@@ -245,7 +299,7 @@ fn a_stream_that_breaks_off_is_recorded() -> Result<()> {
             made += 1;
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made)?, truth(&stage, made));
+    let (lines, exchanges) = (calls(&stage.agent, made)?, truth(&stage, made)?);
     for (line, exchange) in lines.iter().zip(&exchanges) {
         assert_eq!(line["outcome"], "upstream_failed", "{line:#}");
         assert_eq!(line["response_bytes"], exchange.response_bytes, "{line:#}");

@@ -4,6 +4,7 @@
 mod http;
 mod large;
 mod random;
+mod raw;
 mod stream;
 
 use std::fmt::Debug;

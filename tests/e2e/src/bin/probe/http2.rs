@@ -74,7 +74,7 @@ async fn attempt(sender: SendRequest<Bytes>, host: &str, request: &Request, answ
     let receiving = async {
         let response = response.await?;
         let _sent_already: Result<(), ()> = tell.send(());
-        read(response, request.stall, answer).await
+        read(response, request, answer).await
     };
     // The answer counts, whatever could not be sent any more.
     let (sent, received) = tokio::join!(sending, receiving);
@@ -82,11 +82,11 @@ async fn attempt(sender: SendRequest<Bytes>, host: &str, request: &Request, answ
     if answer.status < 400 { sent } else { Ok(()) }
 }
 
-async fn read(response: http::Response<RecvStream>, stall: bool, answer: &mut Answer) -> Result<()> {
+async fn read(response: http::Response<RecvStream>, request: &Request, answer: &mut Answer) -> Result<()> {
     let (head, mut body) = response.into_parts();
     answer.status = head.status.as_u16();
     answer.headers = pairs(&head.headers);
-    if stall {
+    if request.stall {
         std::future::pending::<()>().await;
     }
     let mut sum = Sum::default();
@@ -95,6 +95,10 @@ async fn read(response: http::Response<RecvStream>, stall: bool, answer: &mut An
             Some(Ok(data)) => {
                 sum.add(&data);
                 body.flow_control().release_capacity(data.len())?;
+                if request.leave.is_some_and(|leave| sum.length() >= leave) {
+                    answer.length = sum.length();
+                    return Ok(());
+                }
             }
             Some(Err(error)) => break Err(error),
             None => break Ok(()),
