@@ -55,6 +55,9 @@ fn seeds(folder: &Path, target: &str) -> PathBuf {
 }
 
 fn obstacle(folder: &Path, optional: bool) -> Option<String> {
+    if optional && std::env::var_os("CI").is_some() {
+        return Some("CI runs what runs the same each time; `cargo xtask test fuzz` runs them".to_owned());
+    }
     if !folder.join("Cargo.toml").is_file() {
         return Some("there are none yet (tests/fuzz)".to_owned());
     }
