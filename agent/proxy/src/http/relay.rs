@@ -17,7 +17,9 @@ use crate::upstream::{Lease, Watched, Wire};
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Relays until both sides have closed, and then ends the exchange. The lease is held as long.
-pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, _lease: Lease) {
+pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, lease: Lease) {
+    // From here on either direction's end is the other's too.
+    lease.switched();
     let (client, server) = match tokio::join!(client, server) {
         (Ok(client), Ok(server)) => (client, server),
         (Err(_), _) => return open.end(Outcome::ClientGone),
@@ -41,4 +43,5 @@ pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, 
         Err(_) if wire.has_ended() => Outcome::UpstreamFailed(UpstreamFailure::Reset),
         Err(_) => Outcome::ClientGone,
     });
+    drop(lease);
 }

@@ -66,6 +66,7 @@ impl Inner {
             let (sender, connection) = http2_builder().handshake(io).await.map_err(http)?;
             Ok(Connected::Http2(sender, wire, Peer::drive(connection)))
         } else {
+            wire.forgive(true);
             let mut builder = http1::Builder::new();
             builder
                 .preserve_header_case(true)

@@ -73,6 +73,11 @@ impl Lease {
         }
     }
 
+    /// The connection carries another protocol now, in which a failed write is the end.
+    pub(crate) fn switched(&self) {
+        self.wire.forgive(false);
+    }
+
     /// The response is complete: the connection may carry another request.
     pub(crate) fn give_back(self) {
         let Self { sender, wire, key, idle, pool, .. } = self;
