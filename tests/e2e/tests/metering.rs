@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tollgate_e2e::calls::Api;
-use tollgate_e2e::probe::{Plan, Request};
+use tollgate_e2e::probe::{Body, Plan, Request};
 use tollgate_e2e::stage::Stage;
 use tollgate_provider::{Exchange, Outcome, Usage};
 use tollgate_world::Agent;
@@ -268,6 +268,39 @@ fn a_client_that_does_not_wait_is_recorded_and_its_call_cancelled() -> Result<()
             assert_eq!(line["request_model"].as_str(), exchange.model.as_deref(), "{line:#}");
             assert_eq!((&line["input_tokens"], &line["cost_usd"]), (&Value::Null, &Value::Null), "{line:#}");
         }
+    }
+    Ok(())
+}
+
+/// The client hangs up while it still sends.
+#[test]
+fn a_client_that_leaves_within_its_request_is_recorded() -> Result<()> {
+    for http2 in [false, true] {
+        let stage = Stage::new("")?;
+        let host = (!http2).then_some(("Host", "api.openai.com"));
+        let fields = host.into_iter().chain([("authorization", "Bearer k"), ("content-length", "3000000")]);
+        let request = Request {
+            method: "POST".to_owned(),
+            path: "/echo".to_owned(),
+            headers: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            body: Some(Body { seed: 1, length: 3_000_000, pieces: Vec::new() }),
+            // It will wait for ever: there is no answer before the end.
+            wait_after: Some(1_000_000),
+            ..Request::default()
+        };
+        let plan = Plan { host: "api.openai.com".to_owned(), http2, requests: vec![request], ..Plan::default() };
+        let probe =
+            stage.world.client_command(env!("CARGO_BIN_EXE_probe")).stdin(serde_json::to_vec(&plan)?).start()?;
+        let deadline = Instant::now() + GENEROUS;
+        while stage.world.provider().truth().exchanges().is_empty() {
+            anyhow::ensure!(Instant::now() < deadline, "the provider was not asked\n{}", stage.agent.log());
+            sleep(Duration::from_millis(5));
+        }
+        probe.kill();
+        let exchange = truth(&stage, 1)?.remove(0);
+        assert_eq!(exchange.request_sha256, None, "the provider never had the whole request: {exchange:#?}");
+        let line = calls(&stage.agent, 1)?.remove(0);
+        assert_eq!(line["outcome"], "client_gone", "{line:#}");
     }
     Ok(())
 }

@@ -162,9 +162,12 @@ fn an_answer_before_the_end_of_the_request_passes() -> Result<()> {
             wait_after: Some(65_536),
             ..sized(request(http2, "POST", CHAT, &[(FAULT_HEADER, "early,429,retry-after=7")]), 200_000)
         };
-        let steered = stage.steered(PROBE, &plan(http2, vec![early]))?;
-        let answer = &steered.report.answers[0];
-        assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")), "{http2} {answer:?}");
+        // Many times: this provider closes an HTTP/1.1 connection then, and its answer is in a race with the reset.
+        for _ in 0..if http2 { 2 } else { 12 } {
+            let steered = stage.steered(PROBE, &plan(http2, vec![early.clone()]))?;
+            let answer = &steered.report.answers[0];
+            assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")), "{http2} {answer:?}");
+        }
         // While the body comes back as it goes.
         let length = 700_000;
         let mirrored = unsized_(request(http2, "POST", "/mirror", &[]), http2, length);
