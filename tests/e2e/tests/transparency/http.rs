@@ -370,3 +370,48 @@ fn many_streams_of_one_connection_do_not_mix() -> Result<()> {
     assert_eq!(answers.len(), 100);
     Ok(())
 }
+
+/// Clients and providers agree on HTTP's version with the agent, each for itself.
+#[test]
+fn a_provider_of_one_version_serves_clients_of_the_other() -> Result<()> {
+    for http2 in BOTH {
+        let own = if http2 { "http/1.1" } else { "h2" };
+        let stage = Stage::with_provider("", move |provider| provider.alpn(&[own]))?;
+        let requests = |http2: bool| {
+            vec![
+                chat(http2, "", true, &[("cookie", "a=1; b=2"), ("accept-encoding", "gzip")]),
+                chat(http2, "split=100", false, &[]),
+                unsized_(request(http2, "POST", "/echo", &[]), http2, 100_000),
+                request(http2, "GET", "/bytes/500000?seed=8", &[]),
+                request(http2, "HEAD", "/v1/models", &[]),
+                chat(http2, "429,retry-after=3", true, &[]),
+            ]
+        };
+        let steered = stage.steered(PROBE, &plan(http2, requests(http2)))?;
+        let direct = stage.direct(PROBE, &plan(!http2, requests(!http2)))?;
+        assert_ne!(direct.report.certificate, steered.report.certificate);
+        let framing = ["transfer-encoding", "connection", "host", "content-length"];
+        let meaning = |fields: &Fields| -> Fields {
+            let mut fields: Fields =
+                fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+            fields.retain(|(name, _)| !framing.contains(&name.as_str()));
+            grouped(&fields)
+        };
+        for (direct, steered) in direct.exchanges.iter().zip(&steered.exchanges) {
+            assert_eq!(steered.alpn.as_deref(), Some(own));
+            assert_eq!((&direct.method, &direct.path, &direct.host), (&steered.method, &steered.path, &steered.host));
+            assert_eq!(meaning(&direct.headers), meaning(&steered.headers));
+            assert_eq!(direct.request_sha256, steered.request_sha256);
+        }
+        for (number, (direct, steered)) in direct.report.answers.iter().zip(&steered.report.answers).enumerate() {
+            assert_eq!((direct.status, &direct.error), (steered.status, &steered.error), "{number}");
+            assert_eq!(meaning(&direct.headers), meaning(&steered.headers), "{number}");
+            // What `/echo` tells of a request holds its version and framing.
+            if number != 2 {
+                assert_eq!((direct.length, &direct.sha256), (steered.length, &steered.sha256), "{number}");
+            }
+        }
+        assert_eq!((direct.exchanges.len(), steered.exchanges.len()), (6, 6));
+    }
+    Ok(())
+}
