@@ -47,7 +47,7 @@ pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
     let runtime = settings::runtime()?;
     let code = runtime.block_on(session(args, &config))?;
     // Connections that the command's left-over children still hold must not hold us.
-    runtime.shutdown_background();
+    settings::end(runtime);
     Ok(ExitCode::from(code))
 }
 

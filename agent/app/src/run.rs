@@ -22,7 +22,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let _log = logs::start(&config.log);
     let runtime = settings::runtime()?;
     let code = runtime.block_on(serve(&config))?;
-    runtime.shutdown_background();
+    settings::end(runtime);
     Ok(code)
 }
 
@@ -48,7 +48,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let agent = Agent::start(setup)?;
     control.show(&agent);
     drop(starting);
-    tracing::info!(admin = ?control.address(), "ready");
+    tracing::info!(admin = control.address().map(tracing::field::display), "ready");
 
     tokio::select! {
         _ = terminate.recv() => {}

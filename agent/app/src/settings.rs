@@ -1,5 +1,7 @@
 //! What the commands need before they begin: rights, configuration, a runtime.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use nix::unistd::Uid;
 use tokio::runtime::Runtime;
@@ -31,6 +33,14 @@ pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
 /// The built-in providers and the configured ones.
 pub(crate) fn catalogue(config: &Config) -> Catalogue {
     config.providers.iter().cloned().fold(Catalogue::builtin(), Catalogue::with)
+}
+
+/// How long what is cut off at the end may take to be recorded. A look-up that hangs in a thread must not hold the process.
+const END: Duration = Duration::from_secs(5);
+
+/// Cuts off what the runtime still serves. Each exchange that was in flight is recorded by this.
+pub(crate) fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(END);
 }
 
 /// The runtime that serves connections.

@@ -52,6 +52,11 @@ impl Watch {
         drop(self.signaled.clone().wait_for(|draining| *draining).await);
     }
 
+    /// Whether nobody waits any more: what is still in flight is cut off.
+    pub fn is_abandoned(&self) -> bool {
+        self.signaled.has_changed().is_err()
+    }
+
     /// Whether the drain has begun.
     pub fn is_draining(&self) -> bool {
         *self.signaled.borrow()
@@ -83,5 +88,6 @@ mod tests {
         let overdue = trigger.drain(Duration::from_secs(5)).await.expect_err("a watch is still held");
         assert!(overdue.to_string().contains("5s"));
         assert!(watch.is_draining());
+        assert!(watch.is_abandoned());
     }
 }

@@ -19,6 +19,7 @@ use tollgate_ledger::{Outcome, Record};
 use tollgate_llm::{Call, Provider, ResponseFacts, ResponseMeter};
 use tollgate_workload::Caller;
 
+use crate::drain;
 use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
 use crate::http::request::RequestSource;
@@ -173,11 +174,16 @@ fn is_stream(content_type: &str) -> bool {
 pub(crate) struct Open {
     exchange: Option<Box<Exchange>>,
     settlements: mpsc::UnboundedSender<Ended>,
+    drain: drain::Watch,
 }
 
 impl Open {
-    pub(crate) fn new(exchange: Exchange, settlements: mpsc::UnboundedSender<Ended>) -> Self {
-        Self { exchange: Some(Box::new(exchange)), settlements }
+    pub(crate) fn new(
+        exchange: Exchange,
+        settlements: mpsc::UnboundedSender<Ended>,
+        drain: drain::Watch,
+    ) -> Self {
+        Self { exchange: Some(Box::new(exchange)), settlements, drain }
     }
 
     /// The exchange; `None` once it has ended.
@@ -199,8 +205,8 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // hyper drops what it no longer has a client for.
-        self.end(Outcome::ClientGone);
+        // hyper drops what it no longer has a client for, and the runtime what has not ended when the agent does.
+        self.end(if self.drain.is_abandoned() { Outcome::Stopped } else { Outcome::ClientGone });
     }
 }
 

@@ -89,6 +89,21 @@ fn a_drain_that_takes_too_long_is_cut_off_and_still_exits_with_0() -> Result<()>
     let ended = agent.stop(GENEROUS)?;
     assert_eq!(ended.status.code(), Some(0), "{ended}");
     assert!(ended.errors().contains("drain.timeout"), "the log says what to change: {ended}");
+    assert_eq!(ended.errors().matches(r#""outcome":"stopped""#).count(), 1, "the call is on record: {ended}");
+    stream.kill();
+    Ok(())
+}
+
+#[test]
+fn told_to_stop_twice_it_ends_at_once_and_what_it_cut_off_is_on_record() -> Result<()> {
+    let (world, agent) = steered("drain:\n  timeout: 10m\n")?;
+    let stream = chat(&world, "gpt-4o-mini+stall=2", true).envs(agent.trust_variables()?).start()?;
+    stream.wait_for("data:", GENEROUS)?;
+    agent.process().signal(tollgate_world::Signal::SIGTERM);
+    agent.process().wait_for("draining", GENEROUS)?;
+    let ended = agent.stop(GENEROUS)?;
+    assert_eq!(ended.status.code(), Some(0), "{ended}");
+    assert_eq!(ended.errors().matches(r#""outcome":"stopped""#).count(), 1, "{ended}");
     stream.kill();
     Ok(())
 }

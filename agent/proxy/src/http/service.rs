@@ -66,7 +66,7 @@ impl Context {
             source.clone(),
             Arc::clone(&self.shared.observer),
         );
-        Open::new(exchange, self.settlements.clone())
+        Open::new(exchange, self.settlements.clone(), self.drain.clone())
     }
 }
 
