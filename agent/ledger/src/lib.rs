@@ -10,5 +10,5 @@ mod record;
 mod summary;
 
 pub use outcome::{Outcome, Refusal, UpstreamFailure};
-pub use record::Record;
+pub use record::{Id, Opened, Record};
 pub use summary::{Group, Summary, Totals};

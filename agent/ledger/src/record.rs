@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -5,20 +6,27 @@ use http::StatusCode;
 use rust_decimal::Decimal;
 use tollgate_llm::{ErrorKind, Operation, Usage, UsageSource};
 use tollgate_workload::Caller;
+use uuid::Uuid;
 
 use crate::outcome::Outcome;
 
 /// One settled exchange: a request that a caller made of a provider, and what became of it.
 #[derive(Debug, Clone)]
 pub struct Record {
+    /// Which exchange; chosen by us, never by a client, so that nobody can pass two calls off as one.
+    pub id: Id,
     /// When the head of the request had been read.
     pub started: SystemTime,
     /// From `started` to the last byte of the response, or to the end of it all.
     pub duration: Duration,
     /// From `started` to the first byte of the response's body.
     pub time_to_first_byte: Option<Duration>,
+    /// From `started` to the first event of a stream that carries content.
+    pub time_to_first_token: Option<Duration>,
     /// As in `gen_ai.provider.name`: `openai`, `anthropic`, `gcp.gemini`, or the operator's own name.
     pub provider: Arc<str>,
+    /// The provider's region, where the host's name says it: `us-east-1`, `europe-west4`, `eu`.
+    pub region: Option<Arc<str>>,
     /// The host that was called.
     pub host: Arc<str>,
     /// What kind of call it was.
@@ -33,6 +41,8 @@ pub struct Record {
     pub usage_source: UsageSource,
     /// US dollars; `None` where tokens or price are not known. Never zero for "do not know".
     pub cost: Option<Decimal>,
+    /// Where the price is from and of when, as `genai-prices 0.2.1`; `None` where there is none.
+    pub price_from: Option<Arc<str>>,
     /// Status of the response that the caller got, from the provider or from us.
     pub status: Option<StatusCode>,
     /// How it ended.
@@ -45,8 +55,63 @@ pub struct Record {
     pub request_bytes: u64,
     /// Bytes of the response's body, as sent.
     pub response_bytes: u64,
+    /// The provider's own name for the exchange, from its response's headers, to ask its support about.
+    pub request_id: Option<Arc<str>>,
+    /// Which credential was used: a keyed hash of it in hexadecimal, never the credential.
+    pub credential: Option<Arc<str>>,
     /// The process that called.
     pub caller: Arc<Caller>,
+}
+
+/// An exchange that is about to be sent: what a crash must not make us forget.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The same as in the [`Record`] that will settle it.
+    pub id: Id,
+    /// When the head of the request had been read.
+    pub started: SystemTime,
+    /// As in [`Record::provider`].
+    pub provider: Arc<str>,
+    /// As in [`Record::region`].
+    pub region: Option<Arc<str>>,
+    /// The host that is called.
+    pub host: Arc<str>,
+    /// What kind of call it is.
+    pub operation: Operation,
+    /// The model that is asked for, where it is known this early.
+    pub request_model: Option<Arc<str>>,
+    /// As in [`Record::credential`].
+    pub credential: Option<Arc<str>>,
+    /// The process that calls.
+    pub caller: Arc<Caller>,
+}
+
+/// Names an exchange: a UUID of version 7 (RFC 9562), so that ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(Uuid);
+
+impl Id {
+    /// A new one, unlike any other.
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The sixteen bytes, in the order of the text form.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From the bytes that [`Self::as_bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Record {
@@ -90,9 +155,12 @@ pub(crate) mod tests {
     /// A good chat of one program.
     pub(crate) fn chat() -> Record {
         Record {
+            id: Id::new(),
             started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_850_000_250),
             duration: Duration::from_micros(1_234_567),
             time_to_first_byte: Some(Duration::from_millis(250)),
+            time_to_first_token: None,
+            region: None,
             provider: "openai".into(),
             host: "api.openai.com".into(),
             operation: Operation::Chat,
@@ -101,6 +169,9 @@ pub(crate) mod tests {
             usage: Some(Usage { input: 1_200, output: 340, cache_read: 1_000, reasoning: 64, ..Usage::default() }),
             usage_source: UsageSource::Provider,
             cost: Some(Decimal::new(3_775, 6)),
+            price_from: None,
+            request_id: None,
+            credential: None,
             status: Some(StatusCode::OK),
             outcome: Outcome::Completed,
             error: None,

@@ -29,8 +29,22 @@ pub struct Usage {
     pub output_audio: u64,
     /// The part of `output` that is images.
     pub output_image: u64,
+    /// The part of `input` that was images.
+    pub input_image: u64,
+    /// The part of `input` that tools of the provider brought in, such as what a search found.
+    pub input_tool: u64,
     /// Web searches the provider ran and bills by the piece.
     pub web_searches: u64,
+    /// Other calls of tools that the provider runs and bills by the piece: fetches, file searches, code.
+    pub server_tools: u64,
+    /// Images made, where they are billed by the piece.
+    pub images: u64,
+    /// Sound that was transcribed or made, in milliseconds, where it is billed by its length.
+    pub audio_ms: u64,
+    /// Characters read, where text is billed by its length, as for speech.
+    pub characters: u64,
+    /// Units of search, as rerankers bill them.
+    pub search_units: u64,
     /// The tier the provider says it billed.
     pub tier: ServiceTier,
 }
@@ -80,8 +94,10 @@ impl ServiceTier {
 pub enum UsageSource {
     /// The provider's final numbers arrived.
     Provider,
-    /// The provider had reported something, but the answer ended before its final numbers.
+    /// The provider had reported something, but the answer ended before its final numbers, or the agent before the answer.
     Partial,
+    /// Counted or guessed by us, at least in part, because the provider did not say.
+    Estimated,
     /// The provider reported nothing.
     #[default]
     None,
@@ -93,6 +109,7 @@ impl UsageSource {
         match self {
             Self::Provider => "provider",
             Self::Partial => "partial",
+            Self::Estimated => "estimated",
             Self::None => "none",
         }
     }

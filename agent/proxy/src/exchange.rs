@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tollgate_ledger::{Outcome, Record};
+use tollgate_ledger::{Id, Opened, Outcome, Record};
 use tollgate_llm::{Call, Provider, ResponseFacts, ResponseMeter};
 use tollgate_workload::Caller;
 
@@ -27,6 +27,7 @@ use crate::observe::Observer;
 
 /// What is known when the head of a request has been read.
 pub(crate) struct Exchange {
+    id: Id,
     started: Instant,
     started_at: SystemTime,
     host: Arc<str>,
@@ -54,6 +55,7 @@ impl Exchange {
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
+            id: Id::new(),
             started: Instant::now(),
             started_at: SystemTime::now(),
             host,
@@ -114,6 +116,21 @@ impl Exchange {
         self.response_bytes += received;
     }
 
+    /// What is to be remembered before the request leaves.
+    pub(crate) fn opened(&self) -> Opened {
+        Opened {
+            id: self.id,
+            started: self.started_at,
+            provider: Arc::clone(&self.provider.name),
+            region: None,
+            host: Arc::clone(&self.host),
+            operation: self.call.operation,
+            request_model: self.call.model_in_path.clone(),
+            credential: None,
+            caller: Arc::clone(&self.caller),
+        }
+    }
+
     fn settle(mut self, outcome: Outcome, duration: Duration) -> Record {
         self.settled = true;
         if let Some(meter) = &mut self.response {
@@ -130,9 +147,12 @@ impl Exchange {
                 .find_map(|model| tollgate_llm::price(&self.provider.name, model, usage, self.started_at))
         });
         Record {
+            id: self.id,
             started: self.started_at,
             duration,
             time_to_first_byte: self.first_byte,
+            time_to_first_token: None,
+            region: None,
             provider: Arc::clone(&self.provider.name),
             host: Arc::clone(&self.host),
             operation: self.call.operation,
@@ -141,12 +161,15 @@ impl Exchange {
             usage: response.usage,
             usage_source: response.source,
             cost,
+            price_from: None,
             status: self.status,
             outcome,
             error: response.error,
             stream: request.facts.stream.or(self.streams.then_some(true)),
             request_bytes: request.bytes,
             response_bytes: self.response_bytes,
+            request_id: None,
+            credential: None,
             caller: Arc::clone(&self.caller),
         }
     }
@@ -178,11 +201,7 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    pub(crate) fn new(
-        exchange: Exchange,
-        settlements: mpsc::UnboundedSender<Ended>,
-        drain: drain::Watch,
-    ) -> Self {
+    pub(crate) fn new(exchange: Exchange, settlements: mpsc::UnboundedSender<Ended>, drain: drain::Watch) -> Self {
         Self { exchange: Some(Box::new(exchange)), settlements, drain }
     }
 

@@ -1,11 +1,16 @@
 //! What the proxy tells the rest of the agent. It knows neither metrics nor logs nor ledger.
 
-use tollgate_ledger::Record;
+use tollgate_ledger::{Opened, Record};
 
 use crate::fate::ConnectionRecord;
 
 /// Is told what happened. Called on the request path, so it must not block: count, or hand on to a queue.
 pub trait Observer: Send + Sync + 'static {
+    /// A request is about to be sent to a provider. Called once for each exchange that is, before any byte of it leaves.
+    fn opened(&self, opened: &Opened) {
+        let _: &Opened = opened;
+    }
+
     /// An exchange has ended. Called exactly once for each, after its last byte was handed to the connection.
     fn settled(&self, record: Record);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rust_decimal::Decimal;
-use tollgate_ledger::{Outcome, Refusal, UpstreamFailure};
+use tollgate_ledger::{Id, Outcome, Refusal, UpstreamFailure};
 use tollgate_llm::{ErrorKind, Operation, Usage, UsageSource};
 use tollgate_workload::Caller;
 
@@ -13,9 +13,12 @@ use super::*;
 /// A good streamed chat of one program.
 fn chat() -> Record {
     Record {
+        id: Id::new(),
         started: SystemTime::UNIX_EPOCH,
         duration: Duration::from_millis(1_500),
         time_to_first_byte: Some(Duration::from_millis(250)),
+        time_to_first_token: None,
+        region: None,
         provider: "openai".into(),
         host: "api.openai.com".into(),
         operation: Operation::Chat,
@@ -24,6 +27,9 @@ fn chat() -> Record {
         usage: Some(Usage { input: 1_200, output: 340, cache_read: 1_000, reasoning: 64, ..Usage::default() }),
         usage_source: UsageSource::Provider,
         cost: Some(Decimal::new(3_775, 6)),
+        price_from: None,
+        request_id: None,
+        credential: None,
         status: Some(StatusCode::OK),
         outcome: Outcome::Completed,
         error: None,

@@ -81,13 +81,16 @@ pub(super) async fn serve(
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let call = identify(&context.connection.provider, &parts.method, path);
     let source = RequestSource::new(body, meter(&call, &parts));
-    let open = context.begin(&call, &source);
+    let mut open = context.begin(&call, &source);
     tracing::debug!(host = %context.target.host, method = %parts.method, operation = %call.operation, "a request");
 
     if is_misdirected(&parts, &context.target.host) {
         let message = format!("this connection is for {} only; connect anew for another host", context.target.host);
         let outcome = Outcome::Refused(Refusal::Misdirected);
         return Ok(refuse(open, call.dialect, StatusCode::MISDIRECTED_REQUEST, &message, outcome));
+    }
+    if let Some(exchange) = open.exchange() {
+        context.shared.observer.opened(&exchange.opened());
     }
     let outgoing = outgoing(parts, source);
     let Shared { upstream, observer } = &*context.shared;
