@@ -185,6 +185,8 @@ pub(crate) mod tests {
                 uid: 1000,
                 pid: 4242,
                 cgroup: Some("/user.slice/app.scope".into()),
+                unit: Some("app.scope".into()),
+                container: None,
             }),
         }
     }

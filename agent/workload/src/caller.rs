@@ -20,6 +20,10 @@ pub struct Caller {
     /// Path in the cgroup v2 hierarchy, such as `/system.slice/app.service`; `None` where it cannot
     /// be told for certain.
     pub cgroup: Option<Arc<str>>,
+    /// systemd's unit that the process runs in, the user's own or the system's: `app.service`, `session-3.scope`.
+    pub unit: Option<Arc<str>>,
+    /// Id of the container that the process runs in, 64 hexadecimal digits.
+    pub container: Option<Arc<str>>,
 }
 
 /// Makes text that a program chose fit for one line of a log or a metric's label.

@@ -7,6 +7,7 @@
 
 mod caller;
 mod cgroup;
+mod place;
 mod process;
 mod users;
 mod workloads;

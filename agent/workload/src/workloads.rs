@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use crate::caller::{Caller, printable};
 use crate::cgroup::{Check, Hierarchy};
+use crate::place;
 use crate::process::{self, Process};
 use crate::users::Users;
 
@@ -46,8 +47,17 @@ struct Known {
 #[derive(Clone)]
 struct Group {
     path: Arc<str>,
+    unit: Option<Arc<str>>,
+    container: Option<Arc<str>>,
     /// Its processes use the host's user table.
     host_users: bool,
+}
+
+impl Group {
+    fn new(path: Arc<str>, host_users: bool) -> Self {
+        let (unit, container) = (place::unit(&path).map(Arc::from), place::container(&path).map(Arc::from));
+        Self { path, unit, container, host_users }
+    }
 }
 
 impl Workloads {
@@ -95,6 +105,8 @@ impl Workloads {
                 user: self.user(uid, group.as_ref().is_some_and(|group| group.host_users)),
                 uid,
                 pid: tgid,
+                unit: group.as_ref().and_then(|group| group.unit.clone()),
+                container: group.as_ref().and_then(|group| group.container.clone()),
                 cgroup: group.map(|group| group.path),
             })
         })
@@ -128,8 +140,9 @@ impl Workloads {
         if process.start_time().ok()? != key.start_time {
             return None;
         }
-        if let (Some(path), Some(Check::Same)) = (&path, &check) {
-            self.groups.insert(cgroup_id, Group { path: Arc::clone(path), host_users });
+        let group = path.filter(|_| check != Some(Check::Other)).map(|path| Group::new(path, host_users));
+        if let (Some(group), Some(Check::Same)) = (&group, &check) {
+            self.groups.insert(cgroup_id, group.clone());
         }
         Some(Caller {
             program: process::program(executable)?,
@@ -137,7 +150,9 @@ impl Workloads {
             user: self.user(uid, host_users),
             uid,
             pid: key.tgid,
-            cgroup: path.filter(|_| check != Some(Check::Other)),
+            unit: group.as_ref().and_then(|group| group.unit.clone()),
+            container: group.as_ref().and_then(|group| group.container.clone()),
+            cgroup: group.map(|group| group.path),
         })
     }
 

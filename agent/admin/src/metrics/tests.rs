@@ -41,7 +41,7 @@ fn chat() -> Record {
 }
 
 fn caller(program: &str, user: &str) -> Caller {
-    Caller { program: program.into(), executable: None, user: user.into(), uid: 1, pid: 1, cgroup: None }
+    Caller { program: program.into(), executable: None, user: user.into(), uid: 1, pid: 1, cgroup: None, unit: None, container: None }
 }
 
 fn metrics(records: &[Record]) -> Metrics {

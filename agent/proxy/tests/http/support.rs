@@ -212,6 +212,8 @@ impl Rig {
             uid: self.uid,
             pid: 1,
             cgroup: None,
+            unit: None,
+            container: None,
         };
         Connection {
             host: HOST.into(),
