@@ -11,6 +11,6 @@ mod server;
 mod status;
 
 pub use health::{Health, Pending};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Step};
 pub use server::{Pages, serve};
 pub use status::{Refused, State, Status};

@@ -7,11 +7,12 @@
 mod calls;
 mod connections;
 mod process;
+mod steps;
 mod text;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Registry;
 use tollgate_ledger::Record;
@@ -19,12 +20,15 @@ use tollgate_ledger::Record;
 use self::calls::Calls;
 use self::connections::Connections;
 use self::process::Process;
+pub use self::steps::Step;
+use self::steps::Steps;
 
 /// Everything that is counted. Share it in an `Arc`.
 pub struct Metrics {
     calls: Arc<Calls>,
     connections: Arc<Connections>,
     process: Arc<Process>,
+    steps: Arc<Steps>,
     registry: Registry,
 }
 
@@ -34,11 +38,13 @@ impl Metrics {
         let calls = Arc::new(Calls::new(prefix));
         let connections = Arc::new(Connections::new(prefix));
         let process = Arc::new(Process::new(prefix, version));
+        let steps = Arc::new(Steps::new(prefix));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&calls)));
         registry.register_collector(Box::new(Arc::clone(&connections)));
         registry.register_collector(Box::new(Arc::clone(&process)));
-        Self { calls, connections, process, registry }
+        registry.register_collector(Box::new(Arc::clone(&steps)));
+        Self { calls, connections, process, steps, registry }
     }
 
     /// Counts a settled exchange.
@@ -64,6 +70,11 @@ impl Metrics {
     /// Counts something that happened between us and a provider, such as `connected_http2`.
     pub fn upstream(&self, event: &'static str) {
         self.connections.upstream(event);
+    }
+
+    /// Tells how long a step took.
+    pub fn took(&self, step: Step, time: Duration) {
+        self.steps.took(step, time);
     }
 
     /// Counts an exchange that was lost without a record, which is a defect.

@@ -1,12 +1,13 @@
 //! Hands what the proxy tells to whoever wants it: the log, the metrics, the summary.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tollgate_admin::Metrics;
 use tollgate_kernel::Kernel;
 use tollgate_ledger::{Record, Summary};
 use tollgate_proxy::fate::{ConnectionRecord, Fate};
-use tollgate_proxy::observe::{Observer, UpstreamEvent};
+use tollgate_proxy::observe::{Observer, Step, UpstreamEvent};
 
 /// Everyone who is told. Counting and printing a line are all they do, so the request path never waits for them long.
 pub(crate) struct Observers {
@@ -55,6 +56,18 @@ impl Observer for Observers {
 
     fn upstream(&self, event: UpstreamEvent) {
         self.metrics.upstream(event.name());
+    }
+
+    fn took(&self, step: Step, time: Duration) {
+        self.metrics.took(
+            match step {
+                Step::Handshake => tollgate_admin::Step::Handshake,
+                Step::Connect => tollgate_admin::Step::Connect,
+                Step::Request => tollgate_admin::Step::Request,
+                Step::Response => tollgate_admin::Step::Response,
+            },
+            time,
+        );
     }
 
     fn leaked(&self) {

@@ -29,7 +29,7 @@ use tollgate_workload::{Caller, Workloads};
 use crate::drain;
 use crate::fate::{ConnectionRecord, Fate, TunnelReason};
 use crate::http::{Connection, Http};
-use crate::observe::Observer;
+use crate::observe::{Observer, Step};
 use crate::opened::{FirstWord, Opened};
 use crate::peek::{Limits, Opaque, PeekError, Peeked, has_ended, peek};
 use crate::prefixed::Prefixed;
@@ -229,6 +229,7 @@ impl Proxy {
         if has_ended(&client).await {
             return report(Fate::ClientGone);
         }
+        let begun = Instant::now();
         let handshake = TlsAcceptor::from(config).accept(Prefixed::new(client, bytes));
         let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -242,6 +243,7 @@ impl Proxy {
             Err(_elapsed) => return report(Fate::HandshakeFailed),
         };
         let opened = Instant::now();
+        self.observer.took(Step::Handshake, opened - begun);
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let (refusals, observer, accepted) =
             (Arc::clone(&self.refusals), Arc::clone(&self.observer), record(Fate::Intercepted));

@@ -1,5 +1,7 @@
 //! What the proxy tells the rest of the agent. It knows neither metrics nor logs nor ledger.
 
+use std::time::Duration;
+
 use tollgate_ledger::{Opened, Record};
 
 use crate::fate::ConnectionRecord;
@@ -27,8 +29,26 @@ pub trait Observer: Send + Sync + 'static {
         let _: UpstreamEvent = event;
     }
 
+    /// A step of our own took so long, which the caller had to wait for.
+    fn took(&self, step: Step, time: Duration) {
+        let _: (Step, Duration) = (step, time);
+    }
+
     /// An exchange was dropped unsettled: a defect, to be counted because it loses a record.
     fn leaked(&self) {}
+}
+
+/// A step on the way of a connection or a request whose duration is told.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Step {
+    /// The TLS handshake with a client.
+    Handshake,
+    /// A new connection to a provider, its TLS handshake included.
+    Connect,
+    /// From the head of a request to its being handed to a connection, without the wait for that connection or for the body.
+    Request,
+    /// From the head of a response to its being handed to the client's connection.
+    Response,
 }
 
 /// What happened between us and a provider.

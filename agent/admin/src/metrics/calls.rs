@@ -5,14 +5,15 @@ mod write;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::StatusCode;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::histogram::Histogram;
 use rust_decimal::Decimal;
-use tollgate_ledger::Record;
-use tollgate_llm::UsageSource;
+use tollgate_ledger::{Outcome, Record};
+use tollgate_llm::{Usage, UsageSource};
 
 use crate::labels::{OTHER, Values};
 
@@ -38,6 +39,8 @@ const DURATION: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5
 /// `gen_ai.server.time_to_first_token`, in seconds.
 const FIRST_TOKEN: [f64; 16] =
     [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// `gen_ai.server.time_per_output_token`, in seconds, and one below, for models that are faster than the conventions foresee.
+const PER_TOKEN: [f64; 14] = [0.001, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
 
 /// Values of one label that are kept apart.
 const VALUES: usize = 100;
@@ -76,6 +79,7 @@ struct Series {
     input: Option<Histogram>,
     output: Option<Histogram>,
     first_token: Option<Histogram>,
+    per_token: Option<Histogram>,
     /// By error type; empty for none.
     durations: BTreeMap<&'static str, Histogram>,
     endings: BTreeMap<Ending, u64>,
@@ -87,6 +91,9 @@ struct Series {
     unpriced: u64,
     uncounted: u64,
     partial: u64,
+    estimated: u64,
+    /// What is billed by something else than tokens, and parts of those; none that is zero.
+    units: BTreeMap<&'static str, u64>,
     request_bytes: u64,
     response_bytes: u64,
 }
@@ -189,8 +196,12 @@ impl Series {
             .or_insert_with(|| Histogram::new(DURATION))
             .observe(record.duration.as_secs_f64());
         // Of answers in one piece the first byte comes with the last token, so only streams tell.
-        if let (Some(true), Some(first), true) = (record.stream, record.time_to_first_byte, record.is_billable()) {
+        let first = record.time_to_first_token.or(record.time_to_first_byte);
+        if let (Some(true), Some(first), true) = (record.stream, first, record.is_billable()) {
             histogram(&mut self.first_token, &FIRST_TOKEN).observe(first.as_secs_f64());
+            if let Some(each) = per_token(record, first) {
+                histogram(&mut self.per_token, &PER_TOKEN).observe(each);
+            }
         }
         if let Some(usage) = &record.usage {
             histogram(&mut self.input, &TOKENS).observe(usage.input as f64);
@@ -200,6 +211,10 @@ impl Series {
             add(&mut self.reasoning, usage.reasoning);
             self.unpriced += u64::from(record.cost.is_none());
             self.partial += u64::from(record.usage_source == UsageSource::Partial);
+            self.estimated += u64::from(record.usage_source == UsageSource::Estimated);
+            for (unit, count) in units(usage) {
+                add(self.units.entry(unit).or_default(), count);
+            }
         } else {
             self.uncounted += u64::from(record.is_billable());
         }
@@ -216,6 +231,32 @@ impl Series {
         }
         *self.endings.entry(ending).or_default() += 1;
     }
+}
+
+/// Seconds from one token to the next, once the first was there. An answer that was cut off or counted by us does not tell.
+fn per_token(record: &Record, first: Duration) -> Option<f64> {
+    let told = record.outcome == Outcome::Completed && record.usage_source == UsageSource::Provider;
+    let tokens = record.usage.filter(|_| told)?.output.checked_sub(1).filter(|&tokens| tokens > 0)?;
+    Some(record.duration.checked_sub(first)?.as_secs_f64() / tokens as f64)
+}
+
+/// What was used beside plain tokens, as far as it was.
+fn units(usage: &Usage) -> impl Iterator<Item = (&'static str, u64)> {
+    let units = [
+        ("cache_write_1h_tokens", usage.cache_write_1h),
+        ("input_audio_tokens", usage.input_audio),
+        ("output_audio_tokens", usage.output_audio),
+        ("input_image_tokens", usage.input_image),
+        ("output_image_tokens", usage.output_image),
+        ("input_tool_tokens", usage.input_tool),
+        ("web_searches", usage.web_searches),
+        ("server_tools", usage.server_tools),
+        ("images", usage.images),
+        ("audio_milliseconds", usage.audio_ms),
+        ("characters", usage.characters),
+        ("search_units", usage.search_units),
+    ];
+    units.into_iter().filter(|&(_, count)| count > 0)
 }
 
 /// Made when it is first needed: most series never see tokens, or a stream.

@@ -41,7 +41,16 @@ fn chat() -> Record {
 }
 
 fn caller(program: &str, user: &str) -> Caller {
-    Caller { program: program.into(), executable: None, user: user.into(), uid: 1, pid: 1, cgroup: None, unit: None, container: None }
+    Caller {
+        program: program.into(),
+        executable: None,
+        user: user.into(),
+        uid: 1,
+        pid: 1,
+        cgroup: None,
+        unit: None,
+        container: None,
+    }
 }
 
 fn metrics(records: &[Record]) -> Metrics {
@@ -154,13 +163,14 @@ fn an_unknown_cost_is_counted_and_never_nothing() {
         Record { cost: None, ..chat() },
         Record { usage: None, usage_source: UsageSource::None, cost: None, ..chat() },
         Record { usage_source: UsageSource::Partial, ..chat() },
+        Record { usage_source: UsageSource::Estimated, ..chat() },
     ])
     .encode();
-    for reason in ["unpriced", "uncounted", "partial"] {
+    for reason in ["unpriced", "uncounted", "partial", "estimated"] {
         let label = format!("reason=\"{reason}\"");
         assert_eq!(value(&text, "own_cost_unknown_requests_total", &with(&label)), 1.0);
     }
-    assert_eq!(value(&text, "own_cost_usd_total", &CHAT), 0.003_775);
+    assert_eq!(value(&text, "own_cost_usd_total", &CHAT), 0.007_55);
 }
 
 #[test]
@@ -169,6 +179,46 @@ fn the_time_to_the_first_token_is_that_of_streams_only() {
     let failed = Record { status: Some(StatusCode::BAD_GATEWAY), ..chat() };
     let text = metrics(&[whole, failed]).encode();
     assert!(!text.contains("gen_ai_server_time_to_first_token_seconds_count"), "{text}");
+}
+
+#[test]
+fn the_time_per_token_is_told_of_whole_streams_that_the_provider_counted() {
+    let told = chat();
+    let cut = Record { outcome: Outcome::ClientGone, ..chat() };
+    let guessed = Record { usage_source: UsageSource::Estimated, ..chat() };
+    let single = Record { usage: Some(Usage { output: 1, ..Usage::default() }), ..chat() };
+    let text = metrics(&[told, cut, guessed, single]).encode();
+    assert_eq!(value(&text, "gen_ai_server_time_per_output_token_seconds_count", &CHAT), 1.0);
+    // 1.25 s for the 339 tokens after the first.
+    let each = value(&text, "gen_ai_server_time_per_output_token_seconds_sum", &CHAT);
+    assert!((each - 1.25 / 339.0).abs() < 1e-9, "{each}");
+}
+
+#[test]
+fn the_first_token_is_told_where_it_is_known_and_else_the_first_byte() {
+    let text = metrics(&[Record { time_to_first_token: Some(Duration::from_millis(750)), ..chat() }, chat()]).encode();
+    assert_eq!(value(&text, "gen_ai_server_time_to_first_token_seconds_sum", &CHAT), 1.0);
+}
+
+#[test]
+fn what_is_billed_by_the_piece_is_counted_by_its_unit() {
+    let usage = Usage { web_searches: 2, audio_ms: 1_500, ..Usage::default() };
+    let text = metrics(&[Record { usage: Some(usage), ..chat() }]).encode();
+    assert_eq!(value(&text, "own_usage_units_total", &with("unit=\"web_searches\"")), 2.0);
+    assert_eq!(value(&text, "own_usage_units_total", &with("unit=\"audio_milliseconds\"")), 1_500.0);
+    assert!(!text.contains("unit=\"images\""));
+}
+
+#[test]
+fn steps_of_our_own_are_told_in_seconds() {
+    let metrics = Metrics::new("own", "1.2.3");
+    metrics.took(Step::Handshake, Duration::from_millis(3));
+    metrics.took(Step::Request, Duration::from_micros(20));
+    let text = metrics.encode();
+    assert_eq!(value(&text, "own_tls_handshake_duration_seconds_sum", &[]), 0.003);
+    assert_eq!(value(&text, "own_request_processing_seconds_count", &[]), 1.0);
+    assert_eq!(value(&text, "own_request_processing_seconds_bucket", &["le=\"0.000025\""]), 1.0);
+    assert_eq!(value(&text, "own_upstream_connect_duration_seconds_count", &[]), 0.0);
 }
 
 #[test]

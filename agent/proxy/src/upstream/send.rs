@@ -16,7 +16,7 @@ use super::pool::{Key, Lease, Need, Sender, Way};
 use super::{Inner, Offer, Target, Upstream};
 use crate::http::headers::{Protocol, prepare_request};
 use crate::http::request::{RequestBody, RequestSource};
-use crate::observe::{Observer, UpstreamEvent};
+use crate::observe::{Observer, Step, UpstreamEvent};
 
 /// A request that cannot be repeated does not go on a connection unused for longer than this: the server may be closing it.
 const SURELY_ALIVE: Duration = Duration::from_secs(2);
@@ -157,7 +157,11 @@ impl Inner {
         target: &Target,
         observer: &Arc<dyn Observer>,
     ) -> Result<Connected, ConnectError> {
+        let started = Instant::now();
         let connected = self.connect(target, Offer::wanted(key.wanted)).await;
+        if connected.is_ok() {
+            observer.took(Step::Connect, started.elapsed());
+        }
         observer.upstream(match &connected {
             Ok(connected) => UpstreamEvent::Connected { http2: matches!(connected, Connected::Http2(..)) },
             Err(_) => UpstreamEvent::ConnectFailed,

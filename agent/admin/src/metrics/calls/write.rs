@@ -37,6 +37,13 @@ struct EndingLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnitLabels {
+    #[prometheus(flatten)]
+    labels: Labels,
+    unit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UnknownLabels {
     #[prometheus(flatten)]
     labels: Labels,
@@ -80,8 +87,12 @@ impl Calls {
 
         let series =
             all.iter().filter_map(|(labels, series)| Some((labels.clone(), series.lock().first_token.clone()?)));
-        let help = "Time from the head of a request to the first byte of a streamed answer.";
-        histograms(encoder, "gen_ai_server_time_to_first_token", help, Some(&Unit::Seconds), series)
+        let help = "Time from the head of a request to the first token of a streamed answer.";
+        histograms(encoder, "gen_ai_server_time_to_first_token", help, Some(&Unit::Seconds), series)?;
+
+        let series = all.iter().filter_map(|(labels, series)| Some((labels.clone(), series.lock().per_token.clone()?)));
+        let help = "Time from one token to the next in a streamed answer, after the first.";
+        histograms(encoder, "gen_ai_server_time_per_output_token", help, Some(&Unit::Seconds), series)
     }
 
     /// The agent's own.
@@ -99,10 +110,15 @@ impl Calls {
 
         let unknown = all.iter().flat_map(|(labels, series)| {
             let series = series.lock();
-            [("unpriced", series.unpriced), ("uncounted", series.uncounted), ("partial", series.partial)]
-                .map(|(reason, count)| (UnknownLabels { labels: labels.clone(), reason }, count))
+            let counts = [
+                ("unpriced", series.unpriced),
+                ("uncounted", series.uncounted),
+                ("partial", series.partial),
+                ("estimated", series.estimated),
+            ];
+            counts.map(|(reason, count)| (UnknownLabels { labels: labels.clone(), reason }, count))
         });
-        let help = "Calls whose cost is not, or not wholly, in the dollars: no price, no token count, or cut short.";
+        let help = "Calls whose cost is not, or not wholly, in the dollars: no price, no token count, cut short, or estimated.";
         counters(encoder, &format!("{prefix}_cost_unknown_requests"), help, unknown.filter(|(_, count)| *count > 0))?;
 
         let families: [(&str, &str, Value); 5] = [
@@ -116,6 +132,12 @@ impl Calls {
             let series = all.iter().map(|(labels, series)| (labels.clone(), value(&series.lock())));
             counters(encoder, &format!("{prefix}_{name}"), help, series)?;
         }
+        let units = all.iter().flat_map(|(labels, series)| {
+            let units = series.lock().units.clone();
+            units.into_iter().map(|(unit, count)| (UnitLabels { labels: labels.clone(), unit }, count))
+        });
+        let help = "What was used beside plain text tokens, and billed at rates of its own.";
+        counters(encoder, &format!("{prefix}_usage_units"), help, units)?;
         let folded = [([("", ""); 0], self.folded.load(Relaxed))];
         let help = "Calls counted under program and user `other`, because there are too many combinations of labels.";
         counters(encoder, &format!("{prefix}_folded_requests"), help, folded)
