@@ -48,7 +48,7 @@ pub fn run() -> Vec<Finding> {
 const NEEDED: [(u32, &str, &str); 4] = [
     (39, "CAP_BPF", "to load programs"),
     (12, "CAP_NET_ADMIN", "to attach them to sockets"),
-    (21, "CAP_SYS_ADMIN", "to enter network namespaces"),
+    (38, "CAP_PERFMON", "for the verifier to follow the DNS parser's pointers"),
     (19, "CAP_SYS_PTRACE", "to see which program other users' processes run"),
 ];
 
