@@ -9,6 +9,7 @@ mod outcome;
 mod record;
 mod summary;
 
+pub use line::Line;
 pub use outcome::{Outcome, Refusal, UpstreamFailure};
 pub use record::{Id, Opened, Record};
 pub use summary::{Group, Summary, Totals};

@@ -7,88 +7,199 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::record::Record;
 
-/// The flat form of a record that logs and JSON share. Money is a string: JSON's numbers are binary
-/// floating point in most readers.
-#[derive(Serialize)]
-struct Line<'a> {
-    /// RFC 3339, UTC.
-    started: String,
-    duration_ms: f64,
+/// The flat form of a [`Record`] that the log, JSON and the ledger share. It is all text and numbers, so that what an
+/// older version wrote can be shown whatever its words meant. What is not known is left out of logs and JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Line<'a> {
+    /// Which exchange; a UUID of version 7.
+    pub id: Cow<'a, str>,
+    /// When the head of the request had been read.
+    #[serde(serialize_with = "rfc3339")]
+    pub started: SystemTime,
+    /// From `started` to the end of it all, in milliseconds.
+    pub duration_ms: f64,
+    /// From `started` to the first byte of the answer's body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    time_to_first_byte_ms: Option<f64>,
-    provider: &'a str,
-    host: &'a str,
-    operation: &'a str,
+    pub time_to_first_byte_ms: Option<f64>,
+    /// From `started` to the first event of a stream that carries content.
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_model: Option<&'a str>,
+    pub time_to_first_token_ms: Option<f64>,
+    /// As in [`Record::provider`].
+    pub provider: Cow<'a, str>,
+    /// As in [`Record::region`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_model: Option<&'a str>,
+    pub region: Option<Cow<'a, str>>,
+    /// As in [`Record::host`].
+    pub host: Cow<'a, str>,
+    /// As in `gen_ai.operation.name`.
+    pub operation: Cow<'a, str>,
+    /// As in [`Record::request_model`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    input_tokens: Option<u64>,
+    pub request_model: Option<Cow<'a, str>>,
+    /// As in [`Record::response_model`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    output_tokens: Option<u64>,
+    pub response_model: Option<Cow<'a, str>>,
+    /// All input tokens; the first five counts are there whenever any is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cache_read_tokens: Option<u64>,
+    pub input_tokens: Option<u64>,
+    /// All output tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cache_write_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
+    /// Input tokens from the provider's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_tokens: Option<u64>,
+    pub cache_read_tokens: Option<u64>,
+    /// Input tokens written to the provider's cache.
     #[serde(skip_serializing_if = "Option::is_none")]
-    service_tier: Option<&'a str>,
-    usage_source: &'a str,
+    pub cache_write_tokens: Option<u64>,
+    /// Output tokens spent on reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cost_usd: Option<String>,
+    pub reasoning_tokens: Option<u64>,
+    /// The part of `cache_write_tokens` that is kept for an hour; this and the next eleven are left out when nought.
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    outcome: &'a str,
+    pub cache_write_1h_tokens: Option<u64>,
+    /// Input tokens of audio.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_type: Option<&'a str>,
+    pub input_audio_tokens: Option<u64>,
+    /// Cached input tokens of audio.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stream: Option<bool>,
-    request_bytes: u64,
-    response_bytes: u64,
-    program: &'a str,
+    pub cache_read_audio_tokens: Option<u64>,
+    /// Output tokens of audio.
     #[serde(skip_serializing_if = "Option::is_none")]
-    executable: Option<Cow<'a, str>>,
-    user: &'a str,
-    uid: u32,
-    pid: u32,
+    pub output_audio_tokens: Option<u64>,
+    /// Input tokens of images.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cgroup: Option<&'a str>,
+    pub input_image_tokens: Option<u64>,
+    /// Output tokens of images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_image_tokens: Option<u64>,
+    /// Input tokens that the provider's tools brought in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_tool_tokens: Option<u64>,
+    /// Web searches by the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web_searches: Option<u64>,
+    /// Calls of the provider's other tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_tools: Option<u64>,
+    /// Images made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
+    /// Sound, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_ms: Option<u64>,
+    /// Characters, where they are billed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub characters: Option<u64>,
+    /// Units of search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search_units: Option<u64>,
+    /// The tier the provider says it billed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<Cow<'a, str>>,
+    /// As in [`Record::usage_source`].
+    pub usage_source: Cow<'a, str>,
+    /// US dollars. A string: JSON's numbers are binary floating point in most readers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<Cow<'a, str>>,
+    /// As in [`Record::price_from`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_from: Option<Cow<'a, str>>,
+    /// Status of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How it ended: [`Outcome::kind`](crate::Outcome::kind).
+    pub outcome: Cow<'a, str>,
+    /// As in [`Record::error_type`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<Cow<'a, str>>,
+    /// As in [`Record::stream`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the response's body.
+    pub response_bytes: u64,
+    /// As in [`Record::request_id`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Cow<'a, str>>,
+    /// As in [`Record::credential`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Cow<'a, str>>,
+    /// File name of the caller's executable.
+    pub program: Cow<'a, str>,
+    /// Its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Cow<'a, str>>,
+    /// Login name.
+    pub user: Cow<'a, str>,
+    /// User id.
+    pub uid: u32,
+    /// Process id.
+    pub pid: u32,
+    /// Path in the cgroup v2 hierarchy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Cow<'a, str>>,
+    /// systemd's unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Cow<'a, str>>,
+    /// Id of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Cow<'a, str>>,
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
     fn from(record: &'a Record) -> Self {
         let usage = record.usage.as_ref();
         Self {
-            started: timestamp(record.started),
+            id: record.id.to_string().into(),
+            started: record.started,
             duration_ms: milliseconds(record.duration),
             time_to_first_byte_ms: record.time_to_first_byte.map(milliseconds),
-            provider: &record.provider,
-            host: &record.host,
-            operation: record.operation.as_str(),
-            request_model: record.request_model.as_deref(),
-            response_model: record.response_model.as_deref(),
+            time_to_first_token_ms: record.time_to_first_token.map(milliseconds),
+            provider: text(&record.provider),
+            region: record.region.as_deref().map(text),
+            host: text(&record.host),
+            operation: text(record.operation.as_str()),
+            request_model: record.request_model.as_deref().map(text),
+            response_model: record.response_model.as_deref().map(text),
             input_tokens: usage.map(|usage| usage.input),
             output_tokens: usage.map(|usage| usage.output),
             cache_read_tokens: usage.map(|usage| usage.cache_read),
             cache_write_tokens: usage.map(|usage| usage.cache_write),
             reasoning_tokens: usage.map(|usage| usage.reasoning),
-            service_tier: usage.map(|usage| usage.tier.as_str()),
-            usage_source: record.usage_source.as_str(),
-            cost_usd: record.cost.map(|cost| cost.normalize().to_string()),
+            cache_write_1h_tokens: usage.and_then(|usage| some(usage.cache_write_1h)),
+            input_audio_tokens: usage.and_then(|usage| some(usage.input_audio)),
+            cache_read_audio_tokens: usage.and_then(|usage| some(usage.cache_read_audio)),
+            output_audio_tokens: usage.and_then(|usage| some(usage.output_audio)),
+            input_image_tokens: usage.and_then(|usage| some(usage.input_image)),
+            output_image_tokens: usage.and_then(|usage| some(usage.output_image)),
+            input_tool_tokens: usage.and_then(|usage| some(usage.input_tool)),
+            web_searches: usage.and_then(|usage| some(usage.web_searches)),
+            server_tools: usage.and_then(|usage| some(usage.server_tools)),
+            images: usage.and_then(|usage| some(usage.images)),
+            audio_ms: usage.and_then(|usage| some(usage.audio_ms)),
+            characters: usage.and_then(|usage| some(usage.characters)),
+            search_units: usage.and_then(|usage| some(usage.search_units)),
+            service_tier: usage.map(|usage| text(usage.tier.as_str())),
+            usage_source: text(record.usage_source.as_str()),
+            cost_usd: record.cost.map(|cost| cost.normalize().to_string().into()),
+            price_from: record.price_from.as_deref().map(text),
             status: record.status.map(|status| status.as_u16()),
-            outcome: record.outcome.kind(),
-            error_type: record.error_type(),
+            outcome: text(record.outcome.kind()),
+            error_type: record.error_type().map(text),
             stream: record.stream,
             request_bytes: record.request_bytes,
             response_bytes: record.response_bytes,
-            program: &record.caller.program,
+            request_id: record.request_id.as_deref().map(text),
+            credential: record.credential.as_deref().map(text),
+            program: text(&record.caller.program),
             executable: record.caller.executable.as_deref().map(|path| path.to_string_lossy()),
-            user: &record.caller.user,
+            user: text(&record.caller.user),
             uid: record.caller.uid,
             pid: record.caller.pid,
-            cgroup: record.caller.cgroup.as_deref(),
+            cgroup: record.caller.cgroup.as_deref().map(text),
+            unit: record.caller.unit.as_deref().map(text),
+            container: record.caller.container.as_deref().map(text),
         }
     }
 }
@@ -107,36 +218,70 @@ impl Record {
         // Text is given as strings, not by Display, so that the text format quotes and escapes it.
         tracing::info!(
             target: "exchange",
-            started = line.started,
+            id = line.id.as_ref(),
+            started = timestamp(line.started),
             duration_ms = line.duration_ms,
             time_to_first_byte_ms = line.time_to_first_byte_ms,
-            provider = line.provider,
-            host = line.host,
-            operation = line.operation,
-            request_model = line.request_model,
-            response_model = line.response_model,
+            time_to_first_token_ms = line.time_to_first_token_ms,
+            provider = line.provider.as_ref(),
+            region = line.region.as_deref(),
+            host = line.host.as_ref(),
+            operation = line.operation.as_ref(),
+            request_model = line.request_model.as_deref(),
+            response_model = line.response_model.as_deref(),
             input_tokens = line.input_tokens,
             output_tokens = line.output_tokens,
             cache_read_tokens = line.cache_read_tokens,
             cache_write_tokens = line.cache_write_tokens,
             reasoning_tokens = line.reasoning_tokens,
-            service_tier = line.service_tier,
-            usage_source = line.usage_source,
-            cost_usd = line.cost_usd,
+            cache_write_1h_tokens = line.cache_write_1h_tokens,
+            input_audio_tokens = line.input_audio_tokens,
+            cache_read_audio_tokens = line.cache_read_audio_tokens,
+            output_audio_tokens = line.output_audio_tokens,
+            input_image_tokens = line.input_image_tokens,
+            output_image_tokens = line.output_image_tokens,
+            input_tool_tokens = line.input_tool_tokens,
+            web_searches = line.web_searches,
+            server_tools = line.server_tools,
+            images = line.images,
+            audio_ms = line.audio_ms,
+            characters = line.characters,
+            search_units = line.search_units,
+            service_tier = line.service_tier.as_deref(),
+            usage_source = line.usage_source.as_ref(),
+            cost_usd = line.cost_usd.as_deref(),
+            price_from = line.price_from.as_deref(),
             status = line.status,
-            outcome = line.outcome,
-            error_type = line.error_type,
+            outcome = line.outcome.as_ref(),
+            error_type = line.error_type.as_deref(),
             stream = line.stream,
             request_bytes = line.request_bytes,
             response_bytes = line.response_bytes,
-            program = line.program,
+            request_id = line.request_id.as_deref(),
+            credential = line.credential.as_deref(),
+            program = line.program.as_ref(),
             executable = line.executable.as_deref(),
-            user = line.user,
+            user = line.user.as_ref(),
             uid = line.uid,
             pid = line.pid,
-            cgroup = line.cgroup,
+            cgroup = line.cgroup.as_deref(),
+            unit = line.unit.as_deref(),
+            container = line.container.as_deref(),
         );
     }
+}
+
+fn text(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
+}
+
+fn some(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&timestamp(*at))
 }
 
 fn timestamp(at: SystemTime) -> String {
@@ -155,6 +300,7 @@ mod tests {
 
     use parking_lot::Mutex;
     use serde_json::{Value, json};
+    use tollgate_llm::{ErrorKind, ServiceTier, Usage};
     use tollgate_workload::Caller;
 
     use super::*;
@@ -188,11 +334,92 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
+    /// An exchange of which everything is known, each count another number.
+    fn everything() -> Record {
+        let caller =
+            Caller { unit: Some("app.service".into()), container: Some("c0ffee".into()), ..(*chat().caller).clone() };
+        let usage = Usage {
+            input: 1,
+            output: 2,
+            cache_read: 3,
+            cache_write: 4,
+            cache_write_1h: 5,
+            reasoning: 6,
+            input_audio: 7,
+            cache_read_audio: 8,
+            output_audio: 9,
+            output_image: 10,
+            input_image: 11,
+            input_tool: 12,
+            web_searches: 13,
+            server_tools: 14,
+            images: 15,
+            audio_ms: 16,
+            characters: 17,
+            search_units: 18,
+            tier: ServiceTier::Batch,
+        };
+        Record {
+            time_to_first_token: Some(Duration::from_millis(260)),
+            region: Some("eu".into()),
+            usage: Some(usage),
+            price_from: Some("genai-prices 0.2.1".into()),
+            error: Some(ErrorKind::Overloaded),
+            request_id: Some("req_1".into()),
+            credential: Some("0123abcd".into()),
+            caller: Arc::new(caller),
+            ..chat()
+        }
+    }
+
+    #[test]
+    fn what_is_rare_is_in_the_json_form_when_it_is_there() {
+        let value = serde_json::to_value(everything()).unwrap();
+        let counts = [
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_write_tokens",
+            "cache_write_1h_tokens",
+            "reasoning_tokens",
+            "input_audio_tokens",
+            "cache_read_audio_tokens",
+            "output_audio_tokens",
+            "output_image_tokens",
+            "input_image_tokens",
+            "input_tool_tokens",
+            "web_searches",
+            "server_tools",
+            "images",
+            "audio_ms",
+            "characters",
+            "search_units",
+        ];
+        for (number, name) in counts.iter().enumerate() {
+            assert_eq!(value[name], number + 1, "{name}");
+        }
+        for (name, text) in [
+            ("region", "eu"),
+            ("service_tier", "batch"),
+            ("price_from", "genai-prices 0.2.1"),
+            ("error_type", "overloaded"),
+            ("request_id", "req_1"),
+            ("credential", "0123abcd"),
+            ("unit", "app.service"),
+            ("container", "c0ffee"),
+        ] {
+            assert_eq!(value[name], text, "{name}");
+        }
+        assert_eq!(value["time_to_first_token_ms"], 260.0);
+    }
+
     #[test]
     fn the_json_form_has_every_field_with_its_type_and_money_as_text() {
+        let record = chat();
         assert_eq!(
-            serde_json::to_value(chat()).unwrap(),
+            serde_json::to_value(&record).unwrap(),
             json!({
+                "id": record.id.to_string(),
                 "started": "2025-11-22T22:20:00.25Z",
                 "duration_ms": 1234.567,
                 "time_to_first_byte_ms": 250.0,
@@ -220,13 +447,15 @@ mod tests {
                 "uid": 1000,
                 "pid": 4242,
                 "cgroup": "/user.slice/app.scope",
+                "unit": "app.scope",
             })
         );
     }
 
     #[test]
     fn the_log_line_carries_the_fields_of_the_json_form() {
-        for record in [chat(), Record { usage: None, cost: None, stream: None, outcome: Outcome::Stopped, ..chat() }] {
+        let nothing = Record { usage: None, cost: None, stream: None, outcome: Outcome::Stopped, ..chat() };
+        for record in [chat(), everything(), nothing] {
             let line: Value = serde_json::from_str(&logged(true, &record)).unwrap();
             let Value::Object(mut line) = line else { panic!("a line is an object") };
             for added in ["timestamp", "level"] {
