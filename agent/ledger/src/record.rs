@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use rust_decimal::Decimal;
-use tollgate_llm::{ErrorKind, Operation, Usage, UsageSource};
+use tollgate_llm::{ErrorKind, Operation, PriceStatus, Usage, UsageSource};
 use tollgate_workload::Caller;
 use uuid::Uuid;
 
@@ -43,6 +43,8 @@ pub struct Record {
     pub cost: Option<Decimal>,
     /// Where the price is from and of when, as `genai-prices 0.2.1`; `None` where there is none.
     pub price_from: Option<Arc<str>>,
+    /// What looking for the price came to; `None` where nothing was there to be priced.
+    pub price_status: Option<PriceStatus>,
     /// Status of the response that the caller got, from the provider or from us.
     pub status: Option<StatusCode>,
     /// How it ended.
@@ -170,6 +172,7 @@ pub(crate) mod tests {
             usage_source: UsageSource::Provider,
             cost: Some(Decimal::new(3_775, 6)),
             price_from: None,
+            price_status: Some(PriceStatus::Exact),
             request_id: None,
             credential: None,
             status: Some(StatusCode::OK),

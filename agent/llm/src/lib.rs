@@ -7,6 +7,7 @@
 mod call;
 mod catalogue;
 mod coding;
+mod eventstream;
 mod failure;
 mod json;
 mod price;
@@ -17,9 +18,9 @@ mod sse;
 mod usage;
 
 pub use call::{Api, Call, Operation, identify};
-pub use catalogue::{Catalogue, Dialect, Provider};
+pub use catalogue::{Catalogue, Dialect, Provider, StreamUsage};
 pub use failure::ErrorKind;
-pub use price::{PRICES_FROM, load_prices, price};
+pub use price::{PRICES_FROM, PriceStatus, load_prices, price};
 pub use refusal::{RefusalBody, refusal};
 pub use request::{RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered};

@@ -4,10 +4,14 @@
 //! the providers' price pages and verified there at dates up to 2026-10-30. It counts in binary floating point; see
 //! [`price`] for why no cent is lost by that. Regional surcharges and private discounts are not in it.
 
+mod status;
+
 use std::time::SystemTime;
 
 use genai_prices::{Calculator, PriceRequest, Usage as Units, UsageKey};
 use rust_decimal::Decimal;
+
+pub use status::PriceStatus;
 
 use crate::usage::{ServiceTier, Usage};
 

@@ -162,6 +162,7 @@ impl Exchange {
             usage_source: response.source,
             cost,
             price_from: None,
+            price_status: None,
             status: self.status,
             outcome,
             error: response.error,

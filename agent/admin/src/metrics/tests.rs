@@ -28,6 +28,7 @@ fn chat() -> Record {
         usage_source: UsageSource::Provider,
         cost: Some(Decimal::new(3_775, 6)),
         price_from: None,
+        price_status: None,
         request_id: None,
         credential: None,
         status: Some(StatusCode::OK),
