@@ -60,7 +60,7 @@ pub(crate) fn check(raw: Vec<RawProvider>, checks: &mut Checks<'_>) -> Vec<Provi
                 checks.report(&here.clone().key("hosts").index(number), message, "keep it in one place");
             }
         }
-        providers.push(Provider { name: provider.name.0.0.into(), hosts, dialect: provider.dialect.into() });
+        providers.push(Provider::new(provider.name.0.0, hosts, provider.dialect.into()));
     }
     providers
 }

@@ -4,6 +4,7 @@
 //! a call with its bytes, never guessed to be something billable.
 
 mod path;
+mod routes;
 
 use std::{fmt, sync::Arc};
 
@@ -25,6 +26,26 @@ pub enum Operation {
     GenerateContent,
     /// Vectors for texts.
     Embeddings,
+    /// Documents put in order by how well they answer.
+    Rerank,
+    /// Images made or edited.
+    Image,
+    /// Text to sound.
+    Speech,
+    /// Sound to text, in its own language or another.
+    Transcription,
+    /// A verdict on a text or image.
+    Moderation,
+    /// Text read off pages.
+    Ocr,
+    /// A conversation by sound over one long connection.
+    Realtime,
+    /// Work handed in to be done later. Its results are fetched by other calls, any number of times.
+    Batch,
+    /// A file handed in.
+    File,
+    /// A model to be trained further.
+    FineTuning,
     /// Counting tokens without generating; not billed.
     CountTokens,
     /// Anything else, from listing models to endpoints not known here.
@@ -39,6 +60,16 @@ impl Operation {
             Self::TextCompletion => "text_completion",
             Self::GenerateContent => "generate_content",
             Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Image => "image",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
+            Self::Moderation => "moderation",
+            Self::Ocr => "ocr",
+            Self::Realtime => "realtime",
+            Self::Batch => "batch",
+            Self::File => "file",
+            Self::FineTuning => "fine_tuning",
             Self::CountTokens => "count_tokens",
             Self::Other => "other",
         }
@@ -59,19 +90,52 @@ pub enum Api {
     ChatCompletions,
     /// OpenAI `POST …/completions`.
     Completions,
-    /// OpenAI `POST …/responses`.
+    /// OpenAI `POST …/responses`, and the same events over a WebSocket.
     Responses,
-    /// OpenAI `POST …/embeddings`.
+    /// OpenAI `GET …/realtime`, a WebSocket.
+    Realtime,
+    /// OpenAI `POST …/embeddings`, and who else answers in its shape.
     Embeddings,
+    /// OpenAI `POST …/images/{generations,edits,variations}`.
+    Images,
+    /// OpenAI `POST …/audio/speech`.
+    Speech,
+    /// OpenAI `POST …/audio/{transcriptions,translations}`.
+    Transcription,
+    /// OpenAI `POST …/moderations`.
+    Moderations,
     /// Anthropic `POST …/v1/messages`.
     Messages,
-    /// Gemini `generateContent` and `streamGenerateContent`.
+    /// Gemini and Vertex `generateContent` and `streamGenerateContent`.
     GenerateContent,
-    /// Gemini `embedContent` and `batchEmbedContents`.
+    /// Gemini and Vertex `embedContent` and `batchEmbedContents`.
     EmbedContent,
+    /// Vertex `predict`, for embeddings and images.
+    Predict,
+    /// Bedrock `POST /model/{id}/invoke`: the model's own body.
+    BedrockInvoke,
+    /// Bedrock `POST /model/{id}/invoke-with-response-stream`: the model's own events in AWS's frames.
+    BedrockInvokeStream,
+    /// Bedrock `POST /model/{id}/converse`.
+    BedrockConverse,
+    /// Bedrock `POST /model/{id}/converse-stream`.
+    BedrockConverseStream,
+    /// Cohere `POST /v1/chat` and `/v2/chat`.
+    CohereChat,
+    /// Cohere `POST /v1/embed` and `/v2/embed`.
+    CohereEmbed,
+    /// `POST …/rerank` of Cohere, Jina, Voyage and who follows them.
+    Rerank,
+    /// Mistral `POST /v1/ocr`.
+    Ocr,
+    /// Mistral `POST /v1/conversations`.
+    Conversations,
+    /// Ollama `POST /api/{chat,generate,embed}`.
+    Ollama,
     /// Any provider's token counter: an answer that looks like usage and must not be billed.
     CountTokens,
-    /// Not known: nothing is read from the bodies but the kind of an error.
+    /// Not known, or of an operation that reports nothing when it is called: nothing is read from the bodies but the
+    /// kind of an error.
     Unknown,
 }
 
@@ -85,80 +149,34 @@ pub struct Call {
     /// The dialect the caller speaks, hence the one to answer in. Usually the provider's, but the path decides: Gemini
     /// and Anthropic also serve OpenAI's API.
     pub dialect: Dialect,
-    /// The model, where the path names it.
+    /// The model, where the path or query names it.
     pub model_in_path: Option<Arc<str>>,
     /// Whether the path asks for a stream, where it says so.
     pub stream_in_path: Option<bool>,
+    /// It asks for a WebSocket, and without one it is nothing that generates.
+    pub is_websocket: bool,
 }
 
 impl Call {
     fn new(operation: Operation, api: Api, dialect: Dialect) -> Self {
-        Self { operation, api, dialect, model_in_path: None, stream_in_path: None }
+        Self { operation, api, dialect, model_in_path: None, stream_in_path: None, is_websocket: false }
     }
 }
 
 /// Identifies a request to `provider`. `path_and_query` is the request target in origin form, as sent.
 pub fn identify(provider: &Provider, method: &Method, path_and_query: &str) -> Call {
     let other = || Call::new(Operation::Other, Api::Unknown, provider.dialect);
-    if method != Method::POST {
+    // A WebSocket is a GET over HTTP/1.1 and a CONNECT over HTTP/2 (RFC 8441).
+    let is_websocket = *method == Method::GET || *method == Method::CONNECT;
+    if !is_websocket && *method != Method::POST {
         return other();
     }
     let Some(path) = Path::parse(path_and_query) else { return other() };
-    let segments = path.segments();
-    gemini(&segments).or_else(|| anthropic(&segments)).or_else(|| openai(&segments)).unwrap_or_else(other)
-}
-
-/// `…/v1beta/models/{model}:{method}`, `tunedModels/…` likewise.
-fn gemini(segments: &[&str]) -> Option<Call> {
-    let [.., version, collection, last] = segments else { return None };
-    if !matches!(*version, "v1" | "v1beta" | "v1alpha" | "v1beta1") || !matches!(*collection, "models" | "tunedModels")
-    {
-        return None;
+    if !provider.serves(&path.segments()) {
+        return other();
     }
-    let (model, method) = last.rsplit_once(':')?;
-    let (operation, api, stream) = match method {
-        "generateContent" => (Operation::GenerateContent, Api::GenerateContent, Some(false)),
-        "streamGenerateContent" => (Operation::GenerateContent, Api::GenerateContent, Some(true)),
-        "embedContent" | "batchEmbedContents" => (Operation::Embeddings, Api::EmbedContent, Some(false)),
-        "countTokens" => (Operation::CountTokens, Api::CountTokens, Some(false)),
-        _ => return None,
-    };
-    Some(Call {
-        model_in_path: Some(path::model(model)?),
-        stream_in_path: stream,
-        ..Call::new(operation, api, Dialect::Gemini)
-    })
-}
-
-/// `…/v1/messages`, with the version, because OpenAI's threads have messages too.
-fn anthropic(segments: &[&str]) -> Option<Call> {
-    match segments {
-        [.., "v1", "messages"] => Some(Call::new(Operation::Chat, Api::Messages, Dialect::Anthropic)),
-        [.., "v1", "messages", "count_tokens"] => {
-            Some(Call::new(Operation::CountTokens, Api::CountTokens, Dialect::Anthropic))
-        }
-        _ => None,
-    }
-}
-
-/// OpenAI's endpoints under any prefix, as the many compatible servers have them. Azure's deployments name the model.
-fn openai(segments: &[&str]) -> Option<Call> {
-    let (prefix, operation, api) = match segments {
-        [prefix @ .., "chat", "completions"] => (prefix, Operation::Chat, Api::ChatCompletions),
-        [prefix @ .., "completions"] => (prefix, Operation::TextCompletion, Api::Completions),
-        [prefix @ .., "embeddings"] => (prefix, Operation::Embeddings, Api::Embeddings),
-        // Compaction answers with a billed usage of the same shape.
-        [prefix @ .., "responses"] | [prefix @ .., "responses", "compact"] => (prefix, Operation::Chat, Api::Responses),
-        [prefix @ .., "responses", "input_tokens"] => (prefix, Operation::CountTokens, Api::CountTokens),
-        _ => return None,
-    };
-    let model_in_path = match prefix {
-        [.., "deployments", deployment] => Some(model(deployment)?),
-        // A bare `/completions` says too little without a version or a prefix known to be one.
-        [] if api != Api::ChatCompletions => return None,
-        _ => None,
-    };
-    Some(Call { model_in_path, ..Call::new(operation, api, Dialect::OpenAi) })
+    let found = if is_websocket { routes::websocket(&path) } else { routes::post(provider.dialect, &path) };
+    found.unwrap_or_else(other)
 }
 
 #[cfg(test)]

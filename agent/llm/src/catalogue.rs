@@ -13,8 +13,16 @@ pub enum Dialect {
     OpenAi,
     /// Anthropic.
     Anthropic,
-    /// Google's Gemini.
+    /// Google's Gemini, and Vertex.
     Gemini,
+    /// Mistral: OpenAI's requests and answers, errors of its own.
+    Mistral,
+    /// Cohere.
+    Cohere,
+    /// AWS's Bedrock.
+    Bedrock,
+    /// Ollama.
+    Ollama,
 }
 
 /// One provider.
@@ -27,6 +35,38 @@ pub struct Provider {
     pub hosts: Vec<Pattern>,
     /// What its own endpoints speak; [`identify`](crate::identify) may find another dialect on a path.
     pub dialect: Dialect,
+    /// Whether its streams tell their usage.
+    pub stream_usage: StreamUsage,
+    /// Where its endpoints are, if the hosts serve more than models: the first segments of a path, `*` for any one.
+    /// Everywhere, when empty.
+    pub paths: &'static [&'static str],
+}
+
+impl Provider {
+    /// One that is known by nothing else, as users add it. Its streams are taken to tell their usage when asked.
+    pub fn new(name: impl Into<Arc<str>>, hosts: Vec<Pattern>, dialect: Dialect) -> Self {
+        Self { name: name.into(), hosts, dialect, stream_usage: StreamUsage::OnRequest, paths: &[] }
+    }
+
+    /// Whether calls of models are to be found under these segments of a path.
+    pub(crate) fn serves(&self, segments: &[&str]) -> bool {
+        let leads = |prefix: &&str| {
+            let mut given = segments.iter();
+            prefix.split('/').all(|step| given.next().is_some_and(|segment| step == "*" || step == *segment))
+        };
+        self.paths.is_empty() || self.paths.iter().any(leads)
+    }
+}
+
+/// How a provider's streams in OpenAI's dialect tell their usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamUsage {
+    /// Always, asked or not.
+    Unasked,
+    /// When the request has `stream_options.include_usage`.
+    OnRequest,
+    /// A request with `stream_options` is refused.
+    Refused,
 }
 
 /// All providers that are known, built in or added by the user.
@@ -40,7 +80,7 @@ impl Catalogue {
     pub fn builtin() -> Self {
         let providers = builtin::PROVIDERS.iter().map(|&(name, dialect, hosts)| {
             let hosts = hosts.iter().map(|host| host.parse().expect("built-in hosts are tested patterns")).collect();
-            Arc::new(Provider { name: Arc::from(name), hosts, dialect })
+            Arc::new(Provider::new(name, hosts, dialect))
         });
         Self { providers: providers.collect() }
     }
@@ -98,11 +138,7 @@ mod tests {
 
     #[test]
     fn a_users_provider_is_found_and_wins_over_a_builtin_one() {
-        let own = |name: &str, host: &str| Provider {
-            name: Arc::from(name),
-            hosts: vec![host.parse().unwrap()],
-            dialect: Dialect::OpenAi,
-        };
+        let own = |name: &str, host: &str| Provider::new(name, vec![host.parse().unwrap()], Dialect::OpenAi);
         let catalogue =
             Catalogue::builtin().with(own("vllm", "llm.internal")).with(own("openai-eu", "eu.api.openai.com"));
         assert_eq!(&*catalogue.find("llm.internal").unwrap().name, "vllm");

@@ -30,6 +30,15 @@ pub fn refusal(dialect: Dialect, status: StatusCode, message: &str) -> RefusalBo
         Dialect::Gemini => {
             json!({"error": {"code": status.as_u16(), "message": message, "status": gemini(status)}})
         }
+        // docs.mistral.ai/api: like OpenAI's, without the envelope.
+        Dialect::Mistral => {
+            let (kind, code) = openai(status);
+            json!({"object": "error", "message": message, "type": kind, "param": null, "code": code})
+        }
+        // docs.cohere.com/reference/errors, docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html
+        Dialect::Cohere | Dialect::Bedrock => json!({"message": message}),
+        // docs.ollama.com/api/errors
+        Dialect::Ollama => json!({"error": message}),
     };
     RefusalBody { content_type: "application/json", body: body.to_string().into() }
 }

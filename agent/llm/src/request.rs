@@ -35,9 +35,28 @@ impl RequestMeter {
             | Api::Completions
             | Api::Responses
             | Api::Embeddings
+            | Api::Images
+            | Api::Speech
+            | Api::Transcription
+            | Api::Moderations
             | Api::Messages
+            | Api::CohereChat
+            | Api::CohereEmbed
+            | Api::Rerank
+            | Api::Ocr
+            | Api::Conversations
+            | Api::Ollama
             | Api::CountTokens => true,
-            Api::GenerateContent | Api::EmbedContent | Api::Unknown => false,
+            // The path says it all, or the frames of a WebSocket do.
+            Api::GenerateContent
+            | Api::EmbedContent
+            | Api::Predict
+            | Api::BedrockInvoke
+            | Api::BedrockInvokeStream
+            | Api::BedrockConverse
+            | Api::BedrockConverseStream
+            | Api::Realtime
+            | Api::Unknown => false,
         };
         let body = (says_in_body && content_type.is_none_or(is_readable)).then(|| {
             let body = Body { scanner: Scanner::new(&PATHS), asked: Asked::default() };

@@ -8,28 +8,41 @@ pub(crate) const MAX_MODEL: usize = 256;
 /// Enough for every endpoint of the tables under any sane prefix.
 const MAX_SEGMENTS: usize = 16;
 
-/// The decoded, non-empty segments of a path.
-pub(super) struct Path<'a>(Vec<Cow<'a, str>>);
+/// The decoded, non-empty segments of a path, and its query as sent.
+pub(super) struct Path<'a> {
+    segments: Vec<Cow<'a, str>>,
+    query: &'a str,
+}
 
 impl<'a> Path<'a> {
     /// `None` for a path that is not absolute, is very deep, is not UTF-8, walks up, or hides a separator.
     pub(super) fn parse(path_and_query: &'a str) -> Option<Self> {
-        let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
-        let mut segments = Vec::new();
+        let target = path_and_query.split('#').next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut segments: Vec<Cow<'a, str>> = Vec::new();
         // Doubled and trailing slashes come from base URLs that end in one; servers ignore them, and so does this.
         for raw in path.strip_prefix('/')?.split('/').filter(|segment| !segment.is_empty()) {
             let segment = decode(raw)?;
-            let ambiguous = |c: char| c == '/' || c == '\\' || c == '%' || c.is_control();
-            if segments.len() == MAX_SEGMENTS || segment == "." || segment == ".." || segment.contains(ambiguous) {
+            // Bedrock's names of models may be ARNs, which hold slashes.
+            let is_arn = segments.last().is_some_and(|last| last == "model") && segment.starts_with("arn:");
+            let ambiguous = |c: char| (c == '/' && !is_arn) || c == '\\' || c == '%' || c.is_control();
+            let walks = |part: &str| matches!(part, "" | "." | "..");
+            if segments.len() == MAX_SEGMENTS || segment.contains(ambiguous) || segment.split('/').any(walks) {
                 return None;
             }
             segments.push(segment);
         }
-        Some(Self(segments))
+        Some(Self { segments, query })
     }
 
     pub(super) fn segments(&self) -> Vec<&str> {
-        self.0.iter().map(AsRef::as_ref).collect()
+        self.segments.iter().map(AsRef::as_ref).collect()
+    }
+
+    /// The value of a query parameter; the first, where there are several.
+    pub(super) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        let value = self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+        decode(value)
     }
 }
 

@@ -16,7 +16,10 @@ const GEMINI: &str = "generativelanguage.googleapis.com";
 
 #[test]
 fn openai_endpoints_are_told_apart() {
-    use Operation::{Chat, CountTokens, Embeddings, Other, TextCompletion};
+    use Operation::{
+        Batch, Chat, CountTokens, Embeddings, File, FineTuning, Image, Moderation, Other, Speech, TextCompletion,
+        Transcription,
+    };
     for (path, operation, api) in [
         ("/v1/chat/completions", Chat, Api::ChatCompletions),
         ("/v1/chat/completions?x=/v1/embeddings", Chat, Api::ChatCompletions),
@@ -29,8 +32,18 @@ fn openai_endpoints_are_told_apart() {
         ("/v1/embeddings", Embeddings, Api::Embeddings),
         ("/v1/chat/completions/chatcmpl_1", Other, Api::Unknown),
         ("/v1/threads/thread_1/messages", Other, Api::Unknown),
-        ("/v1/images/generations", Other, Api::Unknown),
-        ("/v1/moderations", Other, Api::Unknown),
+        ("/v1/images/generations", Image, Api::Images),
+        ("/v1/images/edits", Image, Api::Images),
+        ("/v1/images/variations", Image, Api::Images),
+        ("/v1/audio/speech", Speech, Api::Speech),
+        ("/v1/audio/transcriptions", Transcription, Api::Transcription),
+        ("/v1/audio/translations", Transcription, Api::Transcription),
+        ("/v1/moderations", Moderation, Api::Moderations),
+        ("/v1/batches", Batch, Api::Unknown),
+        ("/v1/batches/batch_1/cancel", Other, Api::Unknown),
+        ("/v1/files", File, Api::Unknown),
+        ("/v1/fine_tuning/jobs", FineTuning, Api::Unknown),
+        ("/v1/realtime/client_secrets", Other, Api::Unknown),
         ("/completions", Other, Api::Unknown),
         ("/", Other, Api::Unknown),
         ("", Other, Api::Unknown),
@@ -42,8 +55,11 @@ fn openai_endpoints_are_told_apart() {
 
 #[test]
 fn only_post_generates() {
-    for path in ["/v1/responses/resp_1", "/v1/responses", "/v1/chat/completions", "/v1/models"] {
+    for path in ["/v1/responses/resp_1", "/v1/chat/completions", "/v1/models", "/v1/batches", "/v1/files/f/content"] {
         assert_eq!(call(OPENAI, &Method::GET, path).api, Api::Unknown, "{path}");
+    }
+    for method in [Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PUT] {
+        assert_eq!(call(OPENAI, &method, "/v1/responses").api, Api::Unknown, "{method}");
     }
     assert_eq!(call(ANTHROPIC, &Method::OPTIONS, "/v1/messages").api, Api::Unknown);
 }
@@ -88,9 +104,12 @@ fn gemini_says_model_and_stream_in_the_path() {
             "/v1beta/models/gemini-2.5-flash:countTokens",
             (Operation::CountTokens, Api::CountTokens, model("gemini-2.5-flash"), Some(false)),
         ),
-        ("/v1beta/models/gemini-2.5-flash:batchGenerateContent", (Operation::Other, Api::Unknown, None, None)),
+        (
+            "/v1beta/models/gemini-2.5-flash:batchGenerateContent",
+            (Operation::Batch, Api::Unknown, model("gemini-2.5-flash"), Some(false)),
+        ),
         ("/v1beta/models", (Operation::Other, Api::Unknown, None, None)),
-        ("/upload/v1beta/files", (Operation::Other, Api::Unknown, None, None)),
+        ("/upload/v1beta/files", (Operation::File, Api::Unknown, None, None)),
     ] {
         assert_eq!(post(GEMINI, path), expected, "{path}");
     }
@@ -142,4 +161,32 @@ proptest::proptest! {
             let _ = call(host, &Method::POST, &path);
         }
     }
+}
+
+#[test]
+fn websockets_are_known_by_get_and_connect() {
+    let model = |m: &str| Some(Arc::from(m));
+    for (path, operation, api, name) in [
+        ("/v1/realtime?model=gpt-realtime", Operation::Realtime, Api::Realtime, model("gpt-realtime")),
+        ("/v1/realtime?x=1&model=gpt%2Drealtime&model=b", Operation::Realtime, Api::Realtime, model("gpt-realtime")),
+        (
+            "/openai/realtime?api-version=2025-04-01-preview&deployment=mine",
+            Operation::Realtime,
+            Api::Realtime,
+            model("mine"),
+        ),
+        ("/v1/realtime?intent=transcription", Operation::Realtime, Api::Realtime, None),
+        ("/v1/realtime?model=", Operation::Realtime, Api::Realtime, None),
+        ("/v1/realtime?model=%zz", Operation::Realtime, Api::Realtime, None),
+        ("/v1/responses", Operation::Chat, Api::Responses, None),
+        ("/backend-api/codex/responses?model=no", Operation::Chat, Api::Responses, None),
+    ] {
+        for method in [Method::GET, Method::CONNECT] {
+            let found = call(OPENAI, &method, path);
+            assert_eq!((found.operation, found.api, found.model_in_path), (operation, api, name.clone()), "{path}");
+            assert!(found.is_websocket);
+        }
+        assert!(!call(OPENAI, &Method::POST, path).is_websocket);
+    }
+    assert_eq!(post(OPENAI, "/v1/realtime?model=gpt-realtime").1, Api::Unknown);
 }

@@ -95,7 +95,7 @@ pub(super) fn reader(api: Api) -> &'static Reader {
         Api::Messages => &MESSAGES,
         Api::GenerateContent | Api::EmbedContent => &GEMINI,
         Api::Embeddings => &EMBEDDINGS,
-        Api::CountTokens | Api::Unknown => &ERRORS,
+        _ => &ERRORS,
     }
 }
 
