@@ -6,10 +6,13 @@
 
 mod line;
 mod outcome;
+pub mod query;
 mod record;
 mod summary;
+mod totals;
 
 pub use line::Line;
 pub use outcome::{Outcome, Refusal, UpstreamFailure};
 pub use record::{Id, Opened, Record};
-pub use summary::{Group, Summary, Totals};
+pub use summary::{Group, Summary};
+pub use totals::{Totals, dollars, name, thousands};

@@ -1,9 +1,11 @@
 use http::StatusCode;
-use tollgate_llm::{Operation, Usage};
+use rust_decimal::Decimal;
+use tollgate_llm::{Operation, Usage, UsageSource};
 
 use super::*;
 use crate::outcome::Outcome;
 use crate::record::tests::chat;
+use crate::totals::dollars;
 
 fn anthropic(model: &str) -> Record {
     Record { provider: "anthropic".into(), request_model: Some(model.into()), ..chat() }
@@ -69,6 +71,19 @@ fn answers_without_a_count_and_answers_cut_short_are_named() {
     let text = summary(&[uncounted, cut]).to_string();
     assert!(text.contains("≥ 1 call answered without a token count\n"), "{text}");
     assert!(text.ends_with("1 call cut short, and counted up to there"), "{text}");
+}
+
+#[test]
+fn estimates_are_marked_in_their_row_and_explained_below() {
+    let estimated = Record { usage_source: UsageSource::Estimated, ..anthropic("claude-opus-4-5") };
+    let text = summary(&[chat(), estimated.clone()]).to_string();
+    let row = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().trim_end().to_owned();
+    assert!(row("claude").ends_with(" ~$0.003775") && row("gpt-5").ends_with(" $0.003775"), "{text}");
+    assert!(row("Total").ends_with(" ~$0.007550"), "{text}");
+    assert!(text.contains("\n~ 1 call with tokens estimated here"), "{text}");
+    let unpriced = Record { cost: None, ..estimated };
+    let text = summary(&[chat(), unpriced]).to_string();
+    assert!(text.contains("≥ ~$0.003775") && text.contains("unknown"), "{text}");
 }
 
 #[test]
