@@ -7,6 +7,7 @@
 mod call;
 mod catalogue;
 mod coding;
+mod estimate;
 mod eventstream;
 mod failure;
 mod json;
@@ -14,14 +15,19 @@ mod price;
 mod refusal;
 mod request;
 mod response;
+mod splice;
 mod sse;
 mod usage;
+mod websocket;
 
 pub use call::{Api, Call, Operation, identify};
 pub use catalogue::{Catalogue, Dialect, Provider, StreamUsage};
+pub use estimate::{Sample, Tokenizers, estimate_roughly};
 pub use failure::ErrorKind;
 pub use price::{PRICES_FROM, PriceStatus, load_prices, price};
 pub use refusal::{RefusalBody, refusal};
 pub use request::{RequestFacts, RequestMeter};
-pub use response::{ResponseFacts, ResponseMeter, Unmetered};
+pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};
+pub use splice::{ChunkRemover, Edit, Splicer};
 pub use usage::{ServiceTier, Usage, UsageSource};
+pub use websocket::{Sender, SocketEvent, SocketMeter, SocketRemains};

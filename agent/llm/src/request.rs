@@ -8,8 +8,9 @@ use std::{
 use crate::{
     call::{self, Api, Call},
     coding::{Consume, Decoder},
+    estimate::{Gather, Sample, Sampler},
     json::{Paths, Scanner, Value, Visit},
-    response::is_readable,
+    response::{is_readable, reads_text},
 };
 
 /// What a request said about itself.
@@ -58,8 +59,14 @@ impl RequestMeter {
             | Api::Realtime
             | Api::Unknown => false,
         };
-        let body = (says_in_body && content_type.is_none_or(is_readable)).then(|| {
-            let body = Body { scanner: Scanner::new(&PATHS), asked: Asked::default() };
+        let reads_text = reads_text(call.api);
+        let body = ((says_in_body || reads_text) && content_type.is_none_or(is_readable)).then(|| {
+            let body = Body {
+                scanner: says_in_body.then(|| Scanner::new(&PATHS)),
+                asked: Asked::default(),
+                gather: reads_text.then(|| Gather::request(call.operation)),
+                text: Sampler::default(),
+            };
             Box::new(Decoder::new(content_encoding, body))
         });
         Self { in_path: RequestFacts { model: call.model_in_path.clone(), stream: call.stream_in_path }, body }
@@ -78,9 +85,15 @@ impl RequestMeter {
     }
 
     /// The body has ended.
-    pub fn finish(mut self) -> RequestFacts {
-        let asked = self.body.take().map(|body| body.finish().0.asked);
-        self.merge(asked.as_ref())
+    pub fn finish(self) -> RequestFacts {
+        self.finish_with_text().0
+    }
+
+    /// Like [`Self::finish`], with the text that the model is given to read.
+    pub fn finish_with_text(mut self) -> (RequestFacts, Sample) {
+        let body = self.body.take().map(|body| body.finish().0);
+        let facts = self.merge(body.as_ref().map(|body| &body.asked));
+        (facts, body.map(|body| body.text.finish()).unwrap_or_default())
     }
 
     fn merge(&self, asked: Option<&Asked>) -> RequestFacts {
@@ -98,13 +111,20 @@ impl fmt::Debug for RequestMeter {
 }
 
 struct Body {
-    scanner: Scanner<Field>,
+    scanner: Option<Scanner<Field>>,
     asked: Asked,
+    gather: Option<Gather>,
+    text: Sampler,
 }
 
 impl Consume for Body {
     fn consume(&mut self, bytes: &[u8]) {
-        self.scanner.push(bytes, &mut self.asked);
+        if let Some(scanner) = &mut self.scanner {
+            scanner.push(bytes, &mut self.asked);
+        }
+        if let Some(gather) = &mut self.gather {
+            gather.push(bytes, &mut self.text);
+        }
     }
 }
 

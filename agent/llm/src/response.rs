@@ -2,17 +2,22 @@
 
 mod body;
 mod fields;
+mod headers;
 mod tally;
 mod total;
 
 use std::{fmt, sync::Arc};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
-use self::body::{Body, essence};
+use self::{
+    body::{Body, essence},
+    tally::Tally,
+};
 use crate::{
     call::Api,
     coding::{Decoder, Failure},
+    estimate::{Places, Sample},
     failure::ErrorKind,
     usage::{Usage, UsageSource},
 };
@@ -32,6 +37,24 @@ pub struct ResponseFacts {
     pub error: Option<ErrorKind>,
 }
 
+/// What an answer left unsaid of its usage, to be estimated.
+#[derive(Debug, Default)]
+pub struct Untold {
+    /// It did not say what was read.
+    pub input: bool,
+    /// It did not say what was written, or not its last word on it.
+    pub output: bool,
+    /// What was written, as far as it came. Empty when `output` is told.
+    pub text: Sample,
+}
+
+impl Untold {
+    /// For a request of `api` that was sent and whose answer nobody waited for: what it read is owed all the same.
+    pub fn unanswered(api: Api) -> Self {
+        Self { input: reads_text(api), ..Self::default() }
+    }
+}
+
 /// Why an exchange has no final count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -48,6 +71,8 @@ pub enum Unmetered {
     CorruptCoding,
     /// The body expands beyond reason, and decoding was stopped.
     TooDense,
+    /// The frames are not what their protocol says.
+    Framing,
 }
 
 impl Unmetered {
@@ -60,6 +85,8 @@ impl Unmetered {
             Self::UnknownCoding => "unknown_coding",
             Self::CorruptCoding => "corrupt_coding",
             Self::TooDense => "too_dense",
+            Self::CorruptFraming => "corrupt_framing",
+            Self::Framing => "framing",
         }
     }
 }
@@ -95,6 +122,18 @@ impl ResponseMeter {
         Self { status_error, reading }
     }
 
+    /// Takes what Bedrock says in an answer's headers: the numbers that some models leave out of its body, the tier, and the kind of an
+    /// error. Other providers' headers hold none of it.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        if let Reading::Body(decoder) = &mut self.reading
+            && let Some(body) = decoder.get_mut()
+        {
+            headers::read(headers, body.tally_mut());
+        }
+        self
+    }
+
     /// Takes the next bytes of the body, cut anywhere.
     pub fn push(&mut self, bytes: &[u8]) {
         if let Reading::Body(decoder) = &mut self.reading {
@@ -102,16 +141,31 @@ impl ResponseMeter {
         }
     }
 
+    /// Whether any of the text that the model writes has come.
+    pub fn has_text(&self) -> bool {
+        match &self.reading {
+            Reading::Body(decoder) => decoder.get_ref().is_some_and(Body::has_text),
+            Reading::Nothing(_) => false,
+        }
+    }
+
     /// The body has ended, or no more of it will come.
     pub fn finish(self) -> ResponseFacts {
+        self.finish_with_untold().0
+    }
+
+    /// Like [`Self::finish`], with what is left to be estimated. Errors are not: they cost nothing.
+    pub fn finish_with_untold(self) -> (ResponseFacts, Untold) {
         let decoder = match self.reading {
             Reading::Body(decoder) => decoder,
             Reading::Nothing(reason) => {
-                return ResponseFacts { unmetered: Some(reason), error: self.status_error, ..ResponseFacts::default() };
+                let facts =
+                    ResponseFacts { unmetered: Some(reason), error: self.status_error, ..ResponseFacts::default() };
+                return (facts, Untold::default());
             }
         };
         let (body, failure) = decoder.finish();
-        let (tally, is_final) = body.finish();
+        let (tally, is_final, text) = body.finish();
         let usage = tally.usage();
         let source = match usage {
             Some(_) if is_final => UsageSource::Provider,
@@ -122,6 +176,7 @@ impl ResponseMeter {
             Some(Failure::Unknown) => Unmetered::UnknownCoding,
             Some(Failure::Corrupt) => Unmetered::CorruptCoding,
             Some(Failure::TooDense) => Unmetered::TooDense,
+            None if tally.is_corrupt => Unmetered::CorruptFraming,
             None if is_billed(tally.api) => Unmetered::NotReported,
             None => Unmetered::Operation,
         });
@@ -129,7 +184,10 @@ impl ResponseMeter {
             (Some(ErrorKind::Other) | None, Some(by_status)) => Some(by_status),
             (in_body, _) => in_body,
         };
-        ResponseFacts { usage, source, unmetered, model: tally.model, error }
+        let is_untold =
+            source != UsageSource::Provider && self.status_error.is_none() && (error.is_none() || !text.is_empty());
+        let untold = if is_untold { untold(&tally, text) } else { Untold::default() };
+        (ResponseFacts { usage, source, unmetered, model: tally.model, error }, untold)
     }
 }
 
@@ -137,6 +195,20 @@ impl fmt::Debug for ResponseMeter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseMeter").finish_non_exhaustive()
     }
+}
+
+/// Of an answer without final numbers: which ones are missing.
+fn untold(tally: &Tally, text: Sample) -> Untold {
+    // What Anthropic says at the beginning of a message is not what it will have written at the end.
+    let is_provisional = matches!(tally.api, Api::Messages | Api::BedrockInvokeStream);
+    let output = Places::of(tally.api).exist() && (is_provisional || !tally.has_output());
+    let text = if output { text } else { Sample::default() };
+    Untold { input: reads_text(tally.api) && !tally.has_input(), output, text }
+}
+
+/// Whether what a request reads is mostly the text in it.
+pub(crate) fn reads_text(api: Api) -> bool {
+    Places::of(api).exist() || matches!(api, Api::Embeddings | Api::EmbedContent | Api::CohereEmbed)
 }
 
 fn is_billed(api: Api) -> bool {
@@ -148,7 +220,12 @@ pub(crate) fn is_readable(content_type: &str) -> bool {
     let essence = essence(content_type).to_ascii_lowercase();
     matches!(
         essence.as_str(),
-        "" | "application/json" | "text/json" | "text/plain" | "text/event-stream" | "application/x-ndjson"
+        "" | "application/json"
+            | "text/json"
+            | "text/plain"
+            | "text/event-stream"
+            | "application/x-ndjson"
+            | "application/vnd.amazon.eventstream"
     ) || essence.ends_with("+json")
 }
 

@@ -1,7 +1,10 @@
 //! A decoded body: which framing it has, and what its events or documents say.
 
+mod frames;
+
 use http::StatusCode;
 
+use self::frames::Frames;
 use super::{
     fields::{self, Field, Reader},
     tally::Tally,
@@ -9,6 +12,7 @@ use super::{
 use crate::{
     call::Api,
     coding::Consume,
+    estimate::{Places, Sample, Tap},
     json::Scanner,
     sse::{self, Events},
 };
@@ -22,6 +26,8 @@ enum Framing {
     /// Not known before the first byte that is not white space.
     Undecided,
     Events(sse::Parser),
+    /// AWS's.
+    Frames(Box<Frames>),
     /// A JSON object, an array of them, or one after the other.
     Documents,
 }
@@ -38,23 +44,33 @@ impl Body {
             reader,
             scanner: Scanner::new(&reader.paths),
             tally: Tally::new(api),
+            tap: Tap::new(Places::of(api)),
             head: Head::default(),
             is_done: false,
         };
         Self { framing, events }
     }
 
-    /// The answer is over. Gives what it said, and whether that is final.
-    pub(super) fn finish(mut self) -> (Tally, bool) {
+    /// Whether any text that the model wrote was seen.
+    pub(super) fn has_text(&self) -> bool {
+        self.events.tap.has_text()
+    }
+
+    pub(super) fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.events.tally
+    }
+
+    /// The answer is over. Gives what it said, whether that is final, and what the model wrote.
+    pub(super) fn finish(mut self) -> (Tally, bool, Sample) {
         if let Framing::Events(parser) = &mut self.framing {
             parser.finish(&mut self.events);
         }
-        let EventReader { scanner, mut tally, is_done, .. } = self.events;
+        let EventReader { scanner, mut tally, tap, is_done, .. } = self.events;
         let is_whole_document =
             matches!(self.framing, Framing::Documents) && scanner.is_at_top() && tally.documents > 0;
         tally.abandon_item();
         let is_final = tally.is_final(is_done || is_whole_document);
-        (tally, is_final)
+        (tally, is_final, tap.finish())
     }
 }
 
@@ -67,13 +83,18 @@ impl Consume for Body {
             let Some(start) = bytes.iter().position(|byte| !is_blank(byte)) else { return };
             bytes = &bytes[start..];
             self.framing = match bytes[0] {
+                // The length of a message below 16 MiB, which none of Bedrock's reaches.
+                0 => Framing::Frames(Box::default()),
                 b'{' | b'[' => Framing::Documents,
                 _ => Framing::Events(sse::Parser::default()),
             };
         }
         match &mut self.framing {
             Framing::Events(parser) => parser.push(bytes, &mut self.events),
-            Framing::Documents => self.events.scanner.push(bytes, &mut self.events.tally),
+            Framing::Documents => {
+                self.events.tap.document(bytes);
+                self.events.scanner.push(bytes, &mut self.events.tally);
+            }
             Framing::Undecided => {}
         }
     }
@@ -83,6 +104,7 @@ struct EventReader {
     reader: &'static Reader,
     scanner: Scanner<Field>,
     tally: Tally,
+    tap: Tap,
     head: Head,
     /// `[DONE]` was seen.
     is_done: bool,
@@ -109,18 +131,24 @@ impl Events for EventReader {
     fn event(&mut self, data: &[u8]) {
         if data == DONE {
             self.is_done = true;
-        } else if self.reader.concerns(data, self.tally.model.is_some()) {
-            self.part(data);
+            return;
+        }
+        self.tap.event(data);
+        self.tap.end_event();
+        if self.reader.concerns(data, self.tally.model.is_some()) {
+            self.scanner.push(data, &mut self.tally);
             self.end();
         }
     }
 
     fn part(&mut self, data: &[u8]) {
+        self.tap.event(data);
         self.head.push(data);
         self.scanner.push(data, &mut self.tally);
     }
 
     fn end(&mut self) {
+        self.tap.end_event();
         self.is_done |= &self.head.bytes[..self.head.length] == DONE;
         self.head.length = 0;
         self.tally.abandon_item();

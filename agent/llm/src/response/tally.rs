@@ -24,6 +24,10 @@ pub(super) struct Tally {
     is_finished: bool,
     /// The latest counts are from an event that broke off, so some of them may be missing.
     is_broken: bool,
+    /// The bytes are not what their framing says, and what comes after is not read.
+    pub(super) is_corrupt: bool,
+    /// What somebody else than the model counted.
+    fallback: Option<Box<Counts>>,
     /// How many documents were complete.
     pub(super) documents: u64,
     item: Item,
@@ -42,6 +46,8 @@ struct Item {
     error: Option<ErrorKind>,
     modality: Modality,
     modality_count: u64,
+    lives_an_hour: bool,
+    ttl_count: u64,
 }
 
 /// The types of events that matter.
@@ -75,13 +81,26 @@ impl Tally {
             error: None,
             is_finished: false,
             is_broken: false,
+            is_corrupt: false,
+            fallback: None,
             documents: 0,
             item: Item::default(),
         }
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {
-        total(self.api, &self.counts).map(|usage| Usage { tier: self.tier, ..usage })
+        let counts = self.fallback.as_ref().map_or(self.counts, |fallback| self.counts.or(fallback));
+        total(self.api, &counts).map(|usage| Usage { tier: self.tier, ..usage })
+    }
+
+    /// Whether it was said how much was read.
+    pub(super) fn has_input(&self) -> bool {
+        self.counts.get(Counter::Input).is_some()
+    }
+
+    /// Whether it was said how much was written, so far.
+    pub(super) fn has_output(&self) -> bool {
+        self.counts.get(Counter::Output).is_some()
     }
 
     /// Whether the numbers are final, where the framing says that the answer `is_complete` or leaves it open.
@@ -122,6 +141,28 @@ impl Tally {
         has_counts
     }
 
+    /// What Bedrock's headers say of an answer, which it sends when all of it was generated.
+    pub(super) fn told(&mut self, counter: Counter, count: u64) {
+        self.fallback.get_or_insert_default().set(counter, count);
+        self.is_finished |= counter == Counter::Output;
+    }
+
+    pub(super) fn billed_at(&mut self, tier: ServiceTier) {
+        self.tier = tier;
+    }
+
+    /// The answer broke off with this exception of AWS's.
+    pub(super) fn fail(&mut self, exception: &str) {
+        self.error = self.error.or(ErrorKind::of_exception(exception)).or(Some(ErrorKind::Other));
+    }
+
+    fn end_cache_write(&mut self) {
+        let counter = if self.item.lives_an_hour { Counter::CacheWrite1h } else { Counter::CacheWrite5m };
+        self.item.shares.add(counter, self.item.ttl_count);
+        self.item.lives_an_hour = false;
+        self.item.ttl_count = 0;
+    }
+
     fn count(&mut self, counter: Counter, value: Value<'_>) {
         if let Value::Number(n) = value {
             self.item.counts.set(counter, n);
@@ -155,8 +196,8 @@ impl Tally {
                 Api::Responses,
                 "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled",
             )
-            | (Api::Messages, "message_stop") => Kind::Terminal,
-            (Api::Messages, "message") => Kind::Whole,
+            | (Api::Messages | Api::BedrockInvokeStream, "message_stop") => Kind::Terminal,
+            (Api::Messages | Api::BedrockInvoke, "message") => Kind::Whole,
             (_, "error") => Kind::Error,
             _ => Kind::Other,
         }
@@ -191,6 +232,11 @@ impl Visit<Field> for Tally {
             (Field::Error, _) => self.item.has_error = true,
             (Field::ErrorName, value) => self.error_name(value),
             (Field::Count(counter), value) => self.count(counter, value),
+            (Field::Fallback(counter), Value::Number(n)) => self.fallback.get_or_insert_default().set(counter, n),
+            (Field::Final, Value::End) => self.item.is_finish = true,
+            (Field::Ttl, Value::Text(time)) => self.item.lives_an_hour = time == "1h",
+            (Field::TtlCount, Value::Number(n)) => self.item.ttl_count = n,
+            (Field::TtlEnd, Value::End) => self.end_cache_write(),
             (Field::Share(counter), Value::Number(n)) => self.item.shares.add(counter, n),
             (Field::Modality, Value::Text(word)) => {
                 self.item.modality = match word {

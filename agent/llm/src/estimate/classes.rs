@@ -1,0 +1,109 @@
+//! Counts tokens by the kinds of characters, for models whose vocabulary is not public.
+
+/// What a text consists of.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub(super) struct Classes {
+    /// Words in basic Latin letters, each capital within one beginning another.
+    pub(super) words: u64,
+    /// Letters beyond the first [`WORD`] of a word.
+    pub(super) long: u64,
+    /// Groups of up to three digits.
+    pub(super) digits: u64,
+    /// Runs of punctuation.
+    pub(super) marks: u64,
+    /// Characters of punctuation beyond the first of a run.
+    pub(super) more_marks: u64,
+    /// Runs of white space that hold more than one space.
+    pub(super) gaps: u64,
+    /// Letters of alphabets other than basic Latin: accented Latin, Greek, Cyrillic, Arabic and so on.
+    pub(super) letters: u64,
+    /// Han, kana and hangul.
+    pub(super) ideographs: u64,
+    /// Everything else, such as emoji.
+    pub(super) others: u64,
+}
+
+/// The length of a common word.
+const WORD: u64 = 7;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Upper,
+    Lower,
+    Digit,
+    Mark,
+    Space,
+    Letter,
+    Ideograph,
+    Other,
+}
+
+impl Kind {
+    fn of(character: char) -> Self {
+        match character {
+            'a'..='z' => Self::Lower,
+            'A'..='Z' => Self::Upper,
+            '0'..='9' => Self::Digit,
+            ' ' | '\t' | '\r' | '\n' => Self::Space,
+            '\0'..='\u{7f}' => Self::Mark,
+            '\u{1100}'..='\u{11ff}'
+            | '\u{2e80}'..='\u{9fff}'
+            | '\u{ac00}'..='\u{d7ff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff00}'..='\u{ffef}'
+            | '\u{20000}'..='\u{3ffff}' => Self::Ideograph,
+            _ if character.is_alphabetic() => Self::Letter,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Classes {
+    pub(super) fn of(text: &str) -> Self {
+        let mut classes = Self::default();
+        let mut last = Kind::Other;
+        let mut run = 0_u64;
+        for character in text.chars() {
+            let kind = Kind::of(character);
+            let goes_on = kind == last || kind == Kind::Lower && last == Kind::Upper;
+            run = if goes_on { run + 1 } else { 1 };
+            let is_first = u64::from(run == 1);
+            match kind {
+                Kind::Upper | Kind::Lower => {
+                    classes.words += is_first;
+                    classes.long += u64::from(run > WORD);
+                }
+                Kind::Digit => classes.digits += u64::from(run % 3 == 1),
+                Kind::Mark => {
+                    classes.marks += is_first;
+                    classes.more_marks += 1 - is_first;
+                }
+                // A single space belongs to the word after it.
+                Kind::Space => classes.gaps += u64::from(run == 2 || run == 1 && character != ' '),
+                Kind::Letter => classes.letters += 1,
+                Kind::Ideograph => classes.ideographs += 1,
+                Kind::Other => classes.others += 1,
+            }
+            last = kind;
+        }
+        classes
+    }
+
+    fn numbers(self) -> [u64; 9] {
+        let Self { words, long, digits, marks, more_marks, gaps, letters, ideographs, others } = self;
+        [words, long, digits, marks, more_marks, gaps, letters, ideographs, others]
+    }
+}
+
+/// What each costs, in thousandths of a token, in the order of [`Classes`].
+const COSTS: [u64; 9] = [1100, 200, 1000, 900, 300, 900, 400, 700, 1500];
+
+/// About how many tokens a text is.
+pub(super) fn tokens(text: &str) -> u64 {
+    let numbers = Classes::of(text).numbers();
+    let thousandths: u64 = numbers.iter().zip(COSTS).map(|(number, cost)| number * cost).sum();
+    thousandths.div_ceil(1000)
+}
+
+#[cfg(test)]
+mod tests;
