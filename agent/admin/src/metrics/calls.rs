@@ -13,7 +13,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::histogram::Histogram;
 use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Record};
-use tollgate_llm::{Usage, UsageSource};
+use tollgate_llm::{PriceStatus, Usage, UsageSource};
 
 use crate::labels::{OTHER, Values};
 
@@ -61,6 +61,8 @@ pub(super) struct Calls {
     users: Values,
     series: RwLock<HashMap<Labels, Arc<Mutex<Series>>>>,
     folded: AtomicU64,
+    /// By status, over all calls, because a missing price is mended by provider and model, which have a metric of their own.
+    price_lookups: [AtomicU64; PriceStatus::ALL.len()],
 }
 
 /// Named as OpenTelemetry names them, and the caller.
@@ -116,11 +118,17 @@ impl Calls {
             users: Values::new(VALUES),
             series: RwLock::default(),
             folded: AtomicU64::new(0),
+            price_lookups: Default::default(),
         }
     }
 
     pub(super) fn record(&self, record: &Record) {
         self.find(self.labels(record)).lock().add(record);
+        if let Some(place) =
+            record.price_status.and_then(|status| PriceStatus::ALL.iter().position(|&one| one == status))
+        {
+            self.price_lookups[place].fetch_add(1, Relaxed);
+        }
     }
 
     fn labels(&self, record: &Record) -> Labels {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use rust_decimal::Decimal;
 use tollgate_ledger::{Id, Outcome, Refusal, UpstreamFailure};
-use tollgate_llm::{ErrorKind, Operation, Usage, UsageSource};
+use tollgate_llm::{ErrorKind, Operation, PriceStatus, Usage, UsageSource};
 use tollgate_workload::Caller;
 
 use super::*;
@@ -28,7 +28,7 @@ fn chat() -> Record {
         usage_source: UsageSource::Provider,
         cost: Some(Decimal::new(3_775, 6)),
         price_from: None,
-        price_status: None,
+        price_status: Some(PriceStatus::Exact),
         request_id: None,
         credential: None,
         status: Some(StatusCode::OK),
@@ -220,6 +220,15 @@ fn steps_of_our_own_are_told_in_seconds() {
     assert_eq!(value(&text, "own_request_processing_seconds_count", &[]), 1.0);
     assert_eq!(value(&text, "own_request_processing_seconds_bucket", &["le=\"0.000025\""]), 1.0);
     assert_eq!(value(&text, "own_upstream_connect_duration_seconds_count", &[]), 0.0);
+}
+
+#[test]
+fn looks_for_a_price_are_counted_by_what_they_came_to() {
+    let unknown = Record { price_status: Some(PriceStatus::UnknownModel), cost: None, ..chat() };
+    let text = metrics(&[chat(), unknown, Record { price_status: None, ..chat() }]).encode();
+    assert_eq!(value(&text, "own_price_lookups_total", &["status=\"exact\""]), 1.0);
+    assert_eq!(value(&text, "own_price_lookups_total", &["status=\"unknown_model\""]), 1.0);
+    assert_eq!(value(&text, "own_price_lookups_total", &["status=\"no_rate\""]), 0.0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::registry::Unit;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
+use tollgate_llm::PriceStatus;
 
 use super::super::text::{amounts, counters, histograms};
 use super::{Calls, Ending, Labels, Series};
@@ -138,6 +139,10 @@ impl Calls {
         });
         let help = "What was used beside plain text tokens, and billed at rates of its own.";
         counters(encoder, &format!("{prefix}_usage_units"), help, units)?;
+        let lookups = PriceStatus::ALL.iter().zip(&self.price_lookups);
+        let lookups = lookups.map(|(status, count)| ([("status", status.as_str())], count.load(Relaxed)));
+        let help = "Looks for a price, by what they came to.";
+        counters(encoder, &format!("{prefix}_price_lookups"), help, lookups)?;
         let folded = [([("", ""); 0], self.folded.load(Relaxed))];
         let help = "Calls counted under program and user `other`, because there are too many combinations of labels.";
         counters(encoder, &format!("{prefix}_folded_requests"), help, folded)
