@@ -81,6 +81,11 @@ impl<C: Consume> Decoder<C> {
         self.first.reader()
     }
 
+    /// The reader, so far, to tell it what the body does not.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut C> {
+        self.first.reader_mut()
+    }
+
     /// Hands over what the decoders still hold, and gives the reader back.
     pub(crate) fn finish(mut self) -> (C, Option<Failure>) {
         let (reader, failure) = self.first.finish();
@@ -141,6 +146,13 @@ impl<C: Consume> Stage<C> {
             Kind::Reader(reader) => reader.as_ref(),
             _ => self.next()?.reader(),
         }
+    }
+
+    fn reader_mut(&mut self) -> Option<&mut C> {
+        if self.next().is_some() {
+            return self.next_mut()?.reader_mut();
+        }
+        if let Kind::Reader(reader) = &mut self.kind { reader.as_mut() } else { None }
     }
 
     /// Hands on what is held back, stage by stage, and takes the reader. A body that was cut leaves its decoder

@@ -103,11 +103,6 @@ impl Decoder {
         }
     }
 
-    /// Whether a message was begun and not completed.
-    pub(crate) fn is_within_message(&self) -> bool {
-        !self.buffer.is_empty() || matches!(self.state, State::PassingOver(_))
-    }
-
     /// Takes some bytes of one message and tells how many.
     fn gather(&mut self, bytes: &[u8], messages: &mut impl Messages) -> Result<usize, Corrupt> {
         // The usual case: all of the message is here.

@@ -81,6 +81,31 @@ impl ErrorKind {
         })
     }
 
+    /// Reads the name of an exception of AWS's, from a header or a stream: `ThrottlingException`, in either case, with a name space
+    /// before it or the address of an explanation behind. `None` for names not known here.
+    pub(crate) fn of_exception(name: &str) -> Option<Self> {
+        let name = name.split(':').next().unwrap_or_default();
+        let name = name.rsplit('#').next().unwrap_or_default();
+        Some(match name.strip_suffix("Exception").unwrap_or(name) {
+            "UnrecognizedClient"
+            | "InvalidSignature"
+            | "IncompleteSignature"
+            | "InvalidClientTokenId"
+            | "MissingAuthenticationToken"
+            | "ExpiredToken" => Self::Authentication,
+            "AccessDenied" | "accessDenied" | "OptInRequired" => Self::PermissionDenied,
+            "ResourceNotFound" | "resourceNotFound" | "UnknownOperation" => Self::NotFound,
+            "Validation" | "validation" | "Serialization" | "Conflict" => Self::InvalidRequest,
+            "Throttling" | "throttling" | "TooManyRequests" => Self::RateLimited,
+            "ServiceQuotaExceeded" | "serviceQuotaExceeded" => Self::QuotaExceeded,
+            "ServiceUnavailable" | "serviceUnavailable" | "ModelNotReady" | "modelNotReady" => Self::Overloaded,
+            "ModelTimeout" | "modelTimeout" | "RequestTimeout" => Self::Timeout,
+            "InternalServer" | "internalServer" | "InternalFailure" | "ModelError" | "modelError"
+            | "ModelStreamError" | "modelStreamError" => Self::ServerError,
+            _ => return None,
+        })
+    }
+
     /// Reads the word a provider uses as an error's type, code or status. `None` for words not known here.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Some(match word {

@@ -85,7 +85,7 @@ impl Unmetered {
             Self::UnknownCoding => "unknown_coding",
             Self::CorruptCoding => "corrupt_coding",
             Self::TooDense => "too_dense",
-            Self::CorruptFraming => "corrupt_framing",
+            
             Self::Framing => "framing",
         }
     }
@@ -176,7 +176,7 @@ impl ResponseMeter {
             Some(Failure::Unknown) => Unmetered::UnknownCoding,
             Some(Failure::Corrupt) => Unmetered::CorruptCoding,
             Some(Failure::TooDense) => Unmetered::TooDense,
-            None if tally.is_corrupt => Unmetered::CorruptFraming,
+            None if tally.is_corrupt => Unmetered::Framing,
             None if is_billed(tally.api) => Unmetered::NotReported,
             None => Unmetered::Operation,
         });

@@ -80,7 +80,8 @@ impl Exchange {
         let coding = joined_lines(response.headers(), &header::CONTENT_ENCODING);
         self.status = Some(response.status());
         self.streams = content_type.is_some_and(is_stream);
-        self.response = Some(ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref()));
+        let meter = ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref());
+        self.response = Some(meter.with_headers(response.headers()));
     }
 
     /// We answered in the provider's place.

@@ -29,7 +29,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Log {
         assert!(failed || !log.is_corrupt, "what is corrupt stays so");
         log.is_corrupt = failed;
     }
-    log.is_within_message = decoder.is_within_message();
+    log.is_within_message = !decoder.buffer.is_empty() || matches!(decoder.state, State::PassingOver(_));
     log
 }
 

@@ -91,6 +91,7 @@ impl Consume for Body {
         }
         match &mut self.framing {
             Framing::Events(parser) => parser.push(bytes, &mut self.events),
+            Framing::Frames(frames) => frames.push(bytes, &mut self.events),
             Framing::Documents => {
                 self.events.tap.document(bytes);
                 self.events.scanner.push(bytes, &mut self.events.tally);

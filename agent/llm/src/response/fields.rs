@@ -1,5 +1,7 @@
 //! Where each API's answers say what they consumed. A new dialect is a table here, a rule in `total.rs` and a corpus.
 
+mod bedrock;
+
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -25,6 +27,14 @@ pub(super) enum Field {
     Count(Counter),
     /// A count that stands once per element of a list, whose sum is right.
     Share(Counter),
+    /// A count by someone else than the model, for where the model gives none.
+    Fallback(Counter),
+    /// An object that stands with the final numbers only.
+    Final,
+    /// In a list of cache writes by time to live: the time, the count, and the end of an element.
+    Ttl,
+    TtlCount,
+    TtlEnd,
     /// In a list of counts by modality: the modality, the count, and the end of an element.
     Modality,
     ModalityCount,
@@ -38,6 +48,8 @@ pub(super) enum Counter {
     Output,
     Total,
     CacheRead,
+    /// Cache reads that the input holds, where others of the same API are beside it.
+    CacheReadWithin,
     CacheWrite,
     CacheWrite5m,
     CacheWrite1h,
@@ -95,6 +107,8 @@ pub(super) fn reader(api: Api) -> &'static Reader {
         Api::Messages => &MESSAGES,
         Api::GenerateContent | Api::EmbedContent => &GEMINI,
         Api::Embeddings => &EMBEDDINGS,
+        Api::BedrockConverse | Api::BedrockConverseStream => &bedrock::CONVERSE,
+        Api::BedrockInvoke | Api::BedrockInvokeStream => &bedrock::INVOKE,
         _ => &ERRORS,
     }
 }

@@ -31,6 +31,15 @@ impl Counts {
         }
     }
 
+    /// These, and where they say nothing, what `fallback` says. Zeros alone are nothing where it knows better: Nova has reported them for
+    /// answers that Bedrock counted and billed.
+    pub(super) fn or(&self, fallback: &Self) -> Self {
+        let knows_nothing = self.0.iter().all(|count| count.unwrap_or(0) == 0);
+        let [mut counts, stronger] = if knows_nothing { [*self, *fallback] } else { [*fallback, *self] };
+        counts.update(&stronger);
+        counts
+    }
+
     fn or_zero(&self, counter: Counter) -> u64 {
         self.get(counter).unwrap_or(0)
     }
@@ -39,8 +48,8 @@ impl Counts {
 /// What the numbers amount to; `None` if they say nothing about tokens.
 pub(super) fn total(api: Api, counts: &Counts) -> Option<Usage> {
     use Counter::{
-        CacheRead, CacheReadAudio, CacheWrite, CacheWrite1h, CacheWrite5m, Input, InputAudio, Output, OutputAudio,
-        OutputImage, Reasoning, ToolInput, WebSearches,
+        CacheRead, CacheReadAudio, CacheReadWithin, CacheWrite, CacheWrite1h, CacheWrite5m, Input, InputAudio, Output,
+        OutputAudio, OutputImage, Reasoning, ToolInput, WebSearches,
     };
     if [Input, Output, CacheRead, CacheWrite].iter().all(|&counter| counts.get(counter).is_none()) {
         return None;
@@ -66,6 +75,11 @@ pub(super) fn total(api: Api, counts: &Counts) -> Option<Usage> {
         Api::Messages => {
             Usage { input: usage.input.saturating_add(usage.cache_read).saturating_add(usage.cache_write), ..usage }
         }
+        Api::BedrockConverse | Api::BedrockConverseStream | Api::BedrockInvoke | Api::BedrockInvokeStream => Usage {
+            input: usage.input.saturating_add(usage.cache_read).saturating_add(usage.cache_write),
+            cache_read: usage.cache_read.saturating_add(n(CacheReadWithin)),
+            ..usage
+        },
         // Output leaves out thoughts, input what tools brought.
         Api::GenerateContent | Api::EmbedContent => Usage {
             input: usage.input.saturating_add(n(ToolInput)),
