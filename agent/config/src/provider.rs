@@ -16,8 +16,10 @@ pub(crate) struct RawProvider {
     /// labels before the rest, `*-llm.example.com` for one label with that ending, and
     /// `llm.*.example.com` for exactly one label.
     hosts: Vec<Leaf<Pattern>>,
-    /// The API that it speaks.
-    dialect: RawDialect,
+    /// The API that it speaks, if its hosts are not known to the agent. `openai` when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RawDialect")]
+    dialect: Option<RawDialect>,
 }
 
 /// An API that requests and answers are read by.
@@ -28,8 +30,16 @@ enum RawDialect {
     OpenAi,
     /// Anthropic's messages.
     Anthropic,
-    /// Google's `generateContent`.
+    /// Google's `generateContent`, also of Vertex.
     Gemini,
+    /// Mistral's: OpenAI's with errors of its own.
+    Mistral,
+    /// Cohere's.
+    Cohere,
+    /// Amazon Bedrock's.
+    Bedrock,
+    /// Ollama's own.
+    Ollama,
 }
 
 impl From<RawDialect> for Dialect {
@@ -38,6 +48,10 @@ impl From<RawDialect> for Dialect {
             RawDialect::OpenAi => Self::OpenAi,
             RawDialect::Anthropic => Self::Anthropic,
             RawDialect::Gemini => Self::Gemini,
+            RawDialect::Mistral => Self::Mistral,
+            RawDialect::Cohere => Self::Cohere,
+            RawDialect::Bedrock => Self::Bedrock,
+            RawDialect::Ollama => Self::Ollama,
         }
     }
 }
@@ -60,7 +74,7 @@ pub(crate) fn check(raw: Vec<RawProvider>, checks: &mut Checks<'_>) -> Vec<Provi
                 checks.report(&here.clone().key("hosts").index(number), message, "keep it in one place");
             }
         }
-        providers.push(Provider::new(provider.name.0.0, hosts, provider.dialect.into()));
+        providers.push(Provider::new(provider.name.0.0, hosts, provider.dialect.map(Dialect::from)));
     }
     providers
 }

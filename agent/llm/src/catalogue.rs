@@ -40,12 +40,48 @@ pub struct Provider {
     /// Where its endpoints are, if the hosts serve more than models: the first segments of a path, `*` for any one.
     /// Everywhere, when empty.
     pub paths: &'static [&'static str],
+    /// Which of the hosts have a region where their `*` is.
+    regional: Vec<Pattern>,
 }
 
 impl Provider {
-    /// One that is known by nothing else, as users add it. Its streams are taken to tell their usage when asked.
-    pub fn new(name: impl Into<Arc<str>>, hosts: Vec<Pattern>, dialect: Dialect) -> Self {
-        Self { name: name.into(), hosts, dialect, stream_usage: StreamUsage::OnRequest, paths: &[] }
+    /// A user's. What is known of its hosts holds for it as well: where their models are, whether their streams tell
+    /// their usage, and, unless `dialect` says so, what they speak. All else is taken to be like OpenAI.
+    pub fn new(name: impl Into<Arc<str>>, hosts: Vec<Pattern>, dialect: Option<Dialect>) -> Self {
+        let known = builtin::PROVIDERS.iter().chain(builtin::SHARED).map(Self::builtin);
+        // `eu.api.openai.com` is one of OpenAI's, as `*.api.openai.com` is, `*.openai.com` is not.
+        let is_of = |host: &Pattern, other: &Pattern| host == other || host.is_exact() && other.matches(host.as_str());
+        let is_known = |host: &Pattern, known: &Self| known.hosts.iter().any(|other| is_of(host, other));
+        let known = known.filter(|_| !hosts.is_empty()).find(|known| hosts.iter().all(|host| is_known(host, known)));
+        let known = known.unwrap_or_else(|| Self {
+            name: Arc::from(""),
+            hosts: Vec::new(),
+            dialect: Dialect::OpenAi,
+            stream_usage: StreamUsage::OnRequest,
+            paths: &[],
+            regional: Vec::new(),
+        });
+        Self { name: name.into(), hosts, dialect: dialect.unwrap_or(known.dialect), ..known }
+    }
+
+    fn builtin(entry: &builtin::Entry) -> Self {
+        let pattern = |host: &&str| host.replace("{region}", "*").parse().expect("built-in hosts are tested patterns");
+        Self {
+            name: Arc::from(entry.name),
+            hosts: entry.hosts.iter().map(pattern).collect(),
+            dialect: entry.dialect,
+            stream_usage: entry.stream_usage,
+            paths: entry.paths,
+            regional: entry.hosts.iter().filter(|host| host.contains("{region}")).map(pattern).collect(),
+        }
+    }
+
+    /// The region that a host's name says it is in: `europe-west4` of `europe-west4-aiplatform.googleapis.com`.
+    pub fn region<'host>(&self, host: &'host str) -> Option<&'host str> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let pattern = self.regional.iter().find(|pattern| pattern.matches(host))?.as_str();
+        let (head, tail) = pattern.split_once('*')?;
+        host.get(head.len()..host.len().checked_sub(tail.len())?).filter(|region| !region.contains('.'))
     }
 
     /// Whether calls of models are to be found under these segments of a path.
@@ -65,7 +101,7 @@ pub enum StreamUsage {
     Unasked,
     /// When the request has `stream_options.include_usage`.
     OnRequest,
-    /// A request with `stream_options` is refused.
+    /// They must not be asked: a request with `stream_options` is refused, or any change breaks its signature.
     Refused,
 }
 
@@ -76,12 +112,9 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The providers known without any configuration.
+    /// The providers that are intercepted without any configuration.
     pub fn builtin() -> Self {
-        let providers = builtin::PROVIDERS.iter().map(|&(name, dialect, hosts)| {
-            let hosts = hosts.iter().map(|host| host.parse().expect("built-in hosts are tested patterns")).collect();
-            Arc::new(Provider::new(name, hosts, dialect))
-        });
+        let providers = builtin::PROVIDERS.iter().map(|entry| Arc::new(Provider::builtin(entry)));
         Self { providers: providers.collect() }
     }
 
@@ -130,20 +163,111 @@ mod tests {
         assert_eq!(name("eu.api.openai.com"), Some("openai"));
         assert_eq!(name("api.anthropic.com"), Some("anthropic"));
         assert_eq!(name("generativelanguage.googleapis.com"), Some("gcp.gemini"));
-        for stranger in ["openai.com", "evilapi.openai.com.example", "notapi.openai.com", "storage.googleapis.com", ""]
-        {
+        for (host, provider) in [
+            ("bedrock-runtime.us-east-1.amazonaws.com", "aws.bedrock"),
+            ("mine.openai.azure.com", "azure.ai.openai"),
+            ("mine.services.ai.azure.com", "azure.ai.inference"),
+            ("aiplatform.googleapis.com", "gcp.vertex_ai"),
+            ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai"),
+            ("aiplatform.eu.rep.googleapis.com", "gcp.vertex_ai"),
+            ("api.mistral.ai", "mistral_ai"),
+            ("api.x.ai", "x_ai"),
+            ("openrouter.ai", "openrouter"),
+            ("router.huggingface.co", "huggingface"),
+            ("xyz.us-east-1.aws.endpoints.huggingface.cloud", "huggingface"),
+            ("api.individual.githubcopilot.com", "github.copilot"),
+        ] {
+            assert_eq!(name(host), Some(provider));
+        }
+        // Hosts of much else beside models: browsers, data warehouses, object stores.
+        for stranger in [
+            "openai.com",
+            "chatgpt.com",
+            "evilapi.openai.com.example",
+            "notapi.openai.com",
+            "storage.googleapis.com",
+            "s3.us-east-1.amazonaws.com",
+            "bedrock-runtime.a.b.amazonaws.com",
+            "me.cloud.databricks.com",
+            "me.snowflakecomputing.com",
+            "api.cloudflare.com",
+            "github.com",
+            "huggingface.co",
+            "",
+        ] {
             assert_eq!(name(stranger), None, "{stranger}");
         }
     }
 
     #[test]
     fn a_users_provider_is_found_and_wins_over_a_builtin_one() {
-        let own = |name: &str, host: &str| Provider::new(name, vec![host.parse().unwrap()], Dialect::OpenAi);
+        let own = |name: &str, host: &str| Provider::new(name, vec![host.parse().unwrap()], None);
         let catalogue =
             Catalogue::builtin().with(own("vllm", "llm.internal")).with(own("openai-eu", "eu.api.openai.com"));
         assert_eq!(&*catalogue.find("llm.internal").unwrap().name, "vllm");
         assert_eq!(&*catalogue.find("eu.api.openai.com").unwrap().name, "openai-eu");
         assert_eq!(&*catalogue.find("us.api.openai.com").unwrap().name, "openai");
         assert_eq!(catalogue.patterns().len(), Catalogue::builtin().patterns().len() + 2);
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        let entries = || builtin::PROVIDERS.iter().chain(builtin::SHARED);
+        let mut hosts: Vec<_> = entries().flat_map(|entry| entry.hosts).collect();
+        let count = hosts.len();
+        hosts.sort_unstable();
+        hosts.dedup();
+        assert_eq!(hosts.len(), count, "no host is there twice");
+        assert!(entries().all(|entry| !entry.hosts.is_empty() && !entry.name.contains(' ')));
+        assert!(builtin::SHARED.iter().all(|entry| !entry.paths.is_empty()), "what is shared says where models are");
+        let patterns: Vec<Pattern> = entries().flat_map(|entry| Provider::builtin(entry).hosts).collect();
+        // One wildcard label too many would take in others' hosts; so would a public suffix.
+        for pattern in &patterns {
+            assert!(pattern.suffix().matches('.').count() >= 1, "{pattern}");
+        }
+        let compiled = tollgate_ebpf::name::compile(&patterns).expect("the kernel holds them");
+        assert!(compiled.len() <= 128, "the kernel's table is {} entries", compiled.len());
+    }
+
+    #[test]
+    fn the_region_is_read_off_the_host() {
+        let catalogue = Catalogue::builtin();
+        for (host, region) in [
+            ("bedrock-runtime.us-east-1.amazonaws.com", Some("us-east-1")),
+            ("bedrock-mantle.eu-west-2.api.aws.", Some("eu-west-2")),
+            ("europe-west4-aiplatform.googleapis.com", Some("europe-west4")),
+            ("EUROPE-west4-aiplatform.googleapis.com", Some("EUROPE-west4")),
+            ("aiplatform.eu.rep.googleapis.com", Some("eu")),
+            ("aiplatform.googleapis.com", None),
+            ("eu.api.openai.com", Some("eu")),
+            ("a.eu.api.openai.com", None),
+            ("api.openai.com", None),
+            ("us-south.ml.cloud.ibm.com", Some("us-south")),
+            ("inference.generativeai.us-chicago-1.oci.oraclecloud.com", Some("us-chicago-1")),
+            ("ark.cn-beijing.volces.com", Some("cn-beijing")),
+            ("mine.openai.azure.com", None),
+        ] {
+            assert_eq!(catalogue.find(host).unwrap().region(host), region, "{host}");
+        }
+        assert_eq!(catalogue.find("api.openai.com").unwrap().region("-aiplatform.googleapis.com"), None);
+    }
+
+    #[test]
+    fn a_user_who_names_a_known_host_gets_what_is_known_of_it() {
+        let own = |hosts: &[&str], dialect| {
+            Provider::new("own", hosts.iter().map(|host| host.parse().unwrap()).collect(), dialect)
+        };
+        let codex = own(&["chatgpt.com"], None);
+        assert_eq!((codex.stream_usage, codex.paths), (StreamUsage::Refused, &["backend-api/codex"][..]));
+        let workspace = own(&["me.cloud.databricks.com"], Some(Dialect::Anthropic));
+        assert_eq!((workspace.dialect, workspace.paths), (Dialect::Anthropic, &["serving-endpoints"][..]));
+        assert_eq!(own(&["api.cohere.com"], None).dialect, Dialect::Cohere);
+        let sagemaker = own(&["runtime.sagemaker.*.amazonaws.com"], None);
+        assert_eq!(sagemaker.region("runtime.sagemaker.eu-west-1.amazonaws.com"), Some("eu-west-1"));
+        for hosts in [&["llm.internal"][..], &["llm.internal", "chatgpt.com"], &["*.databricks.com"], &[]] {
+            let other = own(hosts, None);
+            assert_eq!((other.dialect, other.stream_usage), (Dialect::OpenAi, StreamUsage::OnRequest));
+            assert!(other.paths.is_empty() && other.region("chatgpt.com").is_none());
+        }
     }
 }
