@@ -85,7 +85,7 @@ impl Unmetered {
             Self::UnknownCoding => "unknown_coding",
             Self::CorruptCoding => "corrupt_coding",
             Self::TooDense => "too_dense",
-            
+
             Self::Framing => "framing",
         }
     }
