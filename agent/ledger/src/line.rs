@@ -104,6 +104,9 @@ pub struct Line<'a> {
     /// As in [`Record::price_from`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price_from: Option<Cow<'a, str>>,
+    /// What looking for the price came to: [`PriceStatus`](tollgate_llm::PriceStatus) as a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_status: Option<Cow<'a, str>>,
     /// Status of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -184,6 +187,7 @@ impl<'a> From<&'a Record> for Line<'a> {
             usage_source: text(record.usage_source.as_str()),
             cost_usd: record.cost.map(|cost| cost.normalize().to_string().into()),
             price_from: record.price_from.as_deref().map(text),
+            price_status: record.price_status.map(|status| text(status.as_str())),
             status: record.status.map(|status| status.as_u16()),
             outcome: text(record.outcome.kind()),
             error_type: record.error_type().map(text),
@@ -251,6 +255,7 @@ impl Record {
             usage_source = line.usage_source.as_ref(),
             cost_usd = line.cost_usd.as_deref(),
             price_from = line.price_from.as_deref(),
+            price_status = line.price_status.as_deref(),
             status = line.status,
             outcome = line.outcome.as_ref(),
             error_type = line.error_type.as_deref(),
@@ -436,6 +441,7 @@ mod tests {
                 "service_tier": "standard",
                 "usage_source": "provider",
                 "cost_usd": "0.003775",
+                "price_status": "exact",
                 "status": 200,
                 "outcome": "completed",
                 "stream": true,
