@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test; its helpers too")]
 
-use std::{fs, io::Read as _, path::Path};
+#[path = "corpus/frames.rs"]
+mod frames;
 
-use http::StatusCode;
+use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
+
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tollgate_llm::{Api, ResponseFacts, ResponseMeter, Usage, UsageSource};
 
@@ -14,6 +17,8 @@ use tollgate_llm::{Api, ResponseFacts, ResponseMeter, Usage, UsageSource};
 struct Expected {
     #[serde(default = "ok")]
     status: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     usage: Option<Counts>,
     source: String,
     unmetered: Option<String>,
@@ -42,6 +47,10 @@ fn ok() -> u16 {
     200
 }
 
+/// What a body's ending says of it.
+const KINDS: [(&str, &str); 3] =
+    [("text/event-stream; charset=utf-8", "sse"), ("application/json", "json"), (frames::TYPE, "frames")];
+
 struct Case {
     name: String,
     api: Api,
@@ -53,7 +62,13 @@ struct Case {
 impl Case {
     fn meter(&self, coding: Option<&str>) -> ResponseMeter {
         let status = StatusCode::from_u16(self.expected.status).unwrap();
-        ResponseMeter::new(self.api, status, Some(self.content_type), coding)
+        self.meter_as(status, Some(self.content_type), coding)
+    }
+
+    fn meter_as(&self, status: StatusCode, content_type: Option<&str>, coding: Option<&str>) -> ResponseMeter {
+        let header = |(name, value): (&String, &String)| (name.parse().unwrap(), value.parse().unwrap());
+        let headers: HeaderMap = self.expected.headers.iter().map(header).collect();
+        ResponseMeter::new(self.api, status, content_type, coding).with_headers(&headers)
     }
 
     fn facts<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> ResponseFacts {
@@ -74,14 +89,22 @@ fn cases() -> Vec<Case> {
             "anthropic" => Api::Messages,
             "gemini" => Api::GenerateContent,
             "gemini-embed" => Api::EmbedContent,
+            "bedrock-converse" => Api::BedrockConverse,
+            "bedrock-converse-stream" => Api::BedrockConverseStream,
+            "bedrock-invoke" => Api::BedrockInvoke,
+            "bedrock-invoke-stream" => Api::BedrockInvokeStream,
+            "vertex-gemini" => Api::GenerateContent,
+            "vertex-anthropic" => Api::Messages,
+            "vertex-openai" => Api::ChatCompletions,
             other => panic!("no API is known for the corpus folder {other}"),
         };
         for facts in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
             let file = facts.file_name().unwrap().to_str().unwrap();
             let Some(stem) = file.strip_suffix(".facts.json") else { continue };
-            let (content_type, body) = [("text/event-stream; charset=utf-8", "sse"), ("application/json", "json")]
+            let (content_type, body) = KINDS
                 .into_iter()
                 .find_map(|(kind, ending)| Some((kind, fs::read(folder.join(format!("{stem}.{ending}"))).ok()?)))
+                .map(|(kind, body)| (kind, if kind == frames::TYPE { frames::encode(&body) } else { body }))
                 .unwrap_or_else(|| panic!("{} has no body beside it", facts.display()));
             let expected = serde_json::from_slice(&fs::read(&facts).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error}", facts.display()));
@@ -199,7 +222,7 @@ fn the_framing_is_found_whatever_the_header_says() {
     for case in cases().into_iter().filter(|case| case.expected.status == 200) {
         let whole = case.facts([&case.body[..]]);
         for header in [None, Some("text/plain"), Some("application/json")] {
-            let mut meter = ResponseMeter::new(case.api, StatusCode::OK, header, None);
+            let mut meter = case.meter_as(StatusCode::OK, header, None);
             meter.push(&case.body);
             assert_eq!(meter.finish(), whole, "{} as {header:?}", case.name);
         }

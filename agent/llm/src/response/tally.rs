@@ -95,12 +95,17 @@ impl Tally {
 
     /// Whether it was said how much was read.
     pub(super) fn has_input(&self) -> bool {
-        self.counts.get(Counter::Input).is_some()
+        self.knows(Counter::Input)
     }
 
     /// Whether it was said how much was written, so far.
     pub(super) fn has_output(&self) -> bool {
-        self.counts.get(Counter::Output).is_some()
+        self.knows(Counter::Output)
+    }
+
+    fn knows(&self, counter: Counter) -> bool {
+        let in_fallback = || self.fallback.as_ref().and_then(|counts| counts.get(counter));
+        self.counts.get(counter).or_else(in_fallback).is_some()
     }
 
     /// Whether the numbers are final, where the framing says that the answer `is_complete` or leaves it open.
@@ -144,7 +149,6 @@ impl Tally {
     /// What Bedrock's headers say of an answer, which it sends when all of it was generated.
     pub(super) fn told(&mut self, counter: Counter, count: u64) {
         self.fallback.get_or_insert_default().set(counter, count);
-        self.is_finished |= counter == Counter::Output;
     }
 
     pub(super) fn billed_at(&mut self, tier: ServiceTier) {

@@ -8,7 +8,9 @@ use super::{
     Counter::{CacheRead, CacheReadWithin, CacheWrite, Input, InputAudio, Output, OutputAudio, Reasoning},
     ERROR,
     Field::{Count, Fallback, Final, Finish, Model, Share, Tier, Ttl, TtlCount, TtlEnd, Type},
-    MESSAGES_USAGE, Reader, Table, build,
+    Reader, Table,
+    anthropic::USAGE as MESSAGES_USAGE,
+    build,
 };
 
 /// Converse's own, which Nova answers with as well. Both spellings of the cache are seen, and mean the same.
@@ -25,11 +27,7 @@ const USAGE: Table = &[
 ];
 
 pub(super) static CONVERSE: LazyLock<Reader> = LazyLock::new(|| {
-    build(
-        &[("", &[("stopReason", Finish), ("serviceTier.type", Tier)]), ("usage.", USAGE), ("", ERROR)],
-        &["\"usage\"", "\"stopReason\"", "\"error\""],
-        None,
-    )
+    build(&[("", &[("serviceTier.type", Tier)]), ("usage.", USAGE), ("", ERROR)], &["\"usage\"", "\"error\""], None)
 });
 
 /// OpenAI's shape, as gpt-oss, Qwen, DeepSeek, Jamba and Mistral's newer models answer. Its input holds what the cache gave.
@@ -55,10 +53,6 @@ const OTHERS: Table = &[
     ("inputTextTokenCount", Count(Input)),
     ("totalOutputTextTokenCount", Count(Output)),
     ("results[].tokenCount", Share(Output)),
-    ("completionReason", Finish),
-    ("results[].completionReason", Finish),
-    ("finish_reason", Finish),
-    ("outputs[].stop_reason", Finish),
 ];
 
 /// Nova Sonic's, in a stream of both directions; cumulative.
@@ -69,22 +63,21 @@ const SPEECH: Table = &[
     ("details.total.output.speechTokens", Count(OutputAudio)),
 ];
 
+/// A stream is over when Bedrock has given its own numbers, or Claude its last event. Why a model stopped says nothing of that: what follows
+/// may hold more.
 pub(super) static INVOKE: LazyLock<Reader> = LazyLock::new(|| {
     build(
         &[
             ("", &[("type", Type), ("model", Model), ("message.model", Model), ("service_tier", Tier)]),
             // Claude's.
-            ("", &[("stop_reason", Finish), ("delta.stop_reason", Finish)]),
             ("usage.", MESSAGES_USAGE),
             ("message.usage.", MESSAGES_USAGE),
             // Nova's.
-            ("", &[("stopReason", Finish), ("messageStop.stopReason", Finish)]),
             ("usage.", USAGE),
             ("metadata.usage.", USAGE),
             ("", &[("event.completionEnd.stopReason", Finish)]),
             ("event.usageEvent.", SPEECH),
             // OpenAI's.
-            ("", &[("choices[].finish_reason", Finish), ("choices[].stop_reason", Finish)]),
             ("usage.", CHAT),
             ("", OTHERS),
             ("", &[("amazon-bedrock-invocationMetrics", Final)]),
@@ -94,12 +87,11 @@ pub(super) static INVOKE: LazyLock<Reader> = LazyLock::new(|| {
         // The ends of keys, each of several.
         &[
             "\"usage\"",
-            "reason\"",
-            "Reason\"",
             "oken_count\"",
             "okenCount\"",
             "\"message_stop\"",
             "\"usageEvent\"",
+            "\"completionEnd\"",
             "\"error\"",
         ],
         Some("\"model\""),
