@@ -20,8 +20,10 @@ const MAX_DEPTH: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value<'a> {
     Text(&'a str),
-    /// A whole number that is not negative. Others are not reported.
+    /// A whole number that is not negative.
     Number(u64),
+    /// Any other number, as written.
+    Decimal(&'a str),
     Bool(bool),
     /// The end of an object at this path.
     End,
@@ -281,7 +283,10 @@ impl<F: Copy> Scanner<F> {
 
     fn open_container(&mut self, is_object: bool) {
         let node = if is_object {
-            self.target.filter(|&node| self.paths.has_children(node))
+            // An element without anything to read in it may still count by being there.
+            let is_element = self.depth.checked_sub(1).is_some_and(|last| !self.open[last].is_object);
+            let counts = |node| is_element && self.paths.field(node).is_some();
+            self.target.filter(|&node| self.paths.has_children(node) || counts(node))
         } else {
             self.target.and_then(|node| self.paths.element(node))
         };
@@ -353,13 +358,14 @@ fn unescape(written: &[u8]) -> Option<String> {
     serde_json::from_slice(&quoted).ok()
 }
 
-fn literal(written: &[u8]) -> Option<Value<'static>> {
+fn literal(written: &[u8]) -> Option<Value<'_>> {
     match written {
         b"true" => Some(Value::Bool(true)),
         b"false" => Some(Value::Bool(false)),
         [b'-' | b'0'..=b'9', ..] => {
             let text = std::str::from_utf8(written).ok()?;
-            text.parse().ok().or_else(|| whole(text.parse().ok()?)).map(Value::Number)
+            let whole = text.parse().ok().or_else(|| whole(text.parse().ok()?));
+            Some(whole.map_or(Value::Decimal(text), Value::Number))
         }
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! Reads usage, model and errors from an answer as its bytes pass.
 
+mod bill;
 mod body;
 mod fields;
 mod headers;
@@ -8,6 +9,7 @@ mod total;
 
 use std::{fmt, sync::Arc};
 
+use rust_decimal::Decimal;
 use http::{HeaderMap, StatusCode};
 
 use self::{
@@ -33,6 +35,8 @@ pub struct ResponseFacts {
     pub unmetered: Option<Unmetered>,
     /// The model that answered.
     pub model: Option<Arc<str>>,
+    /// What the provider says it charged for it, in US dollars. Few say; it is nobody's list price.
+    pub cost: Option<Decimal>,
     /// The error the answer is, or carries: also one that arrives in a stream after a 200.
     pub error: Option<ErrorKind>,
 }
@@ -187,7 +191,8 @@ impl ResponseMeter {
         let is_untold =
             source != UsageSource::Provider && self.status_error.is_none() && (error.is_none() || !text.is_empty());
         let untold = if is_untold { untold(&tally, text) } else { Untold::default() };
-        (ResponseFacts { usage, source, unmetered, model: tally.model, error }, untold)
+        let cost = tally.cost();
+        (ResponseFacts { usage, source, unmetered, model: tally.model, cost, error }, untold)
     }
 }
 

@@ -68,7 +68,10 @@ fn null_is_absent_and_zero_is_not() {
     assert_eq!(numbers("12.0"), [("a.b", "Number(12)".into())]);
     assert_eq!(numbers("1e3"), [("a.b", "Number(1000)".into())]);
     assert_eq!(numbers("18446744073709551615"), [("a.b", format!("Number({})", u64::MAX))]);
-    for odd in ["-1", "1.5", "1e300", "nan", "truth", "18446744073709551616000"] {
+    for other in ["-1", "1.5", "1e300", "0.00014", "18446744073709551616000", "1.5.5", "-"] {
+        assert_eq!(numbers(other), [("a.b", format!("Decimal({other:?})"))], "as written");
+    }
+    for odd in ["nan", "truth"] {
         assert_eq!(numbers(odd), [], "{odd}");
     }
 }
@@ -131,8 +134,10 @@ fn expected(json: &Json) -> Vec<(&'static str, String)> {
             Some(Json::String(text)) if text.len() < 100 => found.push((field, format!("{:?}", Value::Text(text)))),
             Some(Json::Bool(bool)) => found.push((field, format!("{:?}", Value::Bool(*bool)))),
             Some(Json::Number(n)) => {
+                let text = n.to_string();
                 let n = n.as_u64().or_else(|| n.as_f64().and_then(whole));
-                found.extend(n.map(|n| (field, format!("{:?}", Value::Number(n)))));
+                let value = n.map_or(Value::Decimal(&text), Value::Number);
+                found.push((field, format!("{value:?}")));
             }
             _ => {}
         }

@@ -1,8 +1,10 @@
 //! Where each API's answers say what they consumed. A new dialect is a table here, a rule in `total.rs` and a corpus.
 
+mod anthropic;
 mod bedrock;
-
-use std::sync::LazyLock;
+mod google;
+mod openai;
+mod others;
 
 use memchr::memmem::Finder;
 
@@ -17,6 +19,8 @@ pub(super) enum Field {
     Model,
     /// The billed service tier.
     Tier,
+    /// How fast it was made, where that is a tier of its own.
+    Speed,
     /// Why generation ended; once said, the numbers are final.
     Finish,
     /// An error, whatever it holds.
@@ -27,6 +31,18 @@ pub(super) enum Field {
     Count(Counter),
     /// A count that stands once per element of a list, whose sum is right.
     Share(Counter),
+    /// Something that counts by being there; so many in one event or document.
+    Each(Counter),
+    /// A length of time in seconds, kept in milliseconds.
+    Seconds(Counter),
+    /// What the provider charges, in its own unit.
+    Bill(Price),
+    /// The user's own key at another provider was used, who charges as well.
+    IsByok,
+    /// In a list of what was put out: its kind, what a tool did, and the end of an element.
+    Tool,
+    ToolAction,
+    ToolEnd,
     /// A count by someone else than the model, for where the model gives none.
     Fallback(Counter),
     /// An object that stands with the final numbers only.
@@ -59,11 +75,42 @@ pub(super) enum Counter {
     CacheReadAudio,
     OutputAudio,
     OutputImage,
+    InputImage,
     WebSearches,
+    /// Searches told by what was put out.
+    SearchCalls,
+    ToolCalls,
+    ServerTools,
+    WebFetches,
+    CodeRuns,
+    /// Input that is not in the rest: what was cited.
+    Citations,
+    /// Reasoning that is not in the output.
+    HiddenReasoning,
+    /// What is billed, where that is not what was processed.
+    BilledInput,
+    BilledOutput,
+    SearchUnits,
+    Images,
+    Characters,
+    AudioMs,
+    /// How long the sound was, whether or not that is billed.
+    Duration,
 }
 
 impl Counter {
-    pub(super) const COUNT: usize = Self::WebSearches as usize + 1;
+    pub(super) const COUNT: usize = Self::Duration as usize + 1;
+}
+
+/// Which part of a bill, and in what unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Price {
+    /// All that is charged, in US dollars.
+    Charged,
+    /// The same, in units of 10⁻¹⁰ dollars.
+    Ticks,
+    /// What another provider charged, in US dollars.
+    Upstream,
 }
 
 /// What a list of counts by modality is about.
@@ -102,162 +149,35 @@ fn is_null(after_key: &[u8]) -> bool {
 /// The reader for an API.
 pub(super) fn reader(api: Api) -> &'static Reader {
     match api {
-        Api::ChatCompletions | Api::Completions => &CHAT,
-        Api::Responses => &RESPONSES,
-        Api::Messages => &MESSAGES,
-        Api::GenerateContent | Api::EmbedContent => &GEMINI,
-        Api::Embeddings => &EMBEDDINGS,
+        Api::ChatCompletions | Api::Completions => &openai::CHAT,
+        // Over a WebSocket, each of its messages is read on its own.
+        Api::Responses | Api::Realtime => &openai::RESPONSES,
+        // Pages are all that is told of reading them, and they are no tokens.
+        Api::Embeddings | Api::Moderations | Api::Ocr => &openai::EMBEDDINGS,
+        Api::Conversations => &openai::CONVERSATIONS,
+        Api::Images => &openai::IMAGES,
+        Api::Speech | Api::Transcription => &openai::AUDIO,
+        Api::Messages => &anthropic::MESSAGES,
+        Api::GenerateContent | Api::EmbedContent => &google::GEMINI,
+        Api::Predict => &google::PREDICT,
         Api::BedrockConverse | Api::BedrockConverseStream => &bedrock::CONVERSE,
         Api::BedrockInvoke | Api::BedrockInvokeStream => &bedrock::INVOKE,
-        _ => &ERRORS,
+        Api::CohereChat | Api::CohereEmbed => &others::COHERE,
+        Api::Rerank => &others::RERANK,
+        Api::Ollama => &others::OLLAMA,
+        Api::CountTokens | Api::Unknown => &others::ERRORS,
     }
 }
-
-use Counter::{
-    CacheRead, CacheWrite, CacheWrite1h, CacheWrite5m, Input, InputAudio, Output, OutputAudio, Reasoning, ToolInput,
-    Total, WebSearches,
-};
-use Field::{Count, Error, ErrorName, Finish, Modality, ModalityCount, ModalityEnd, Model, Share, Tier, Type};
 
 type Table = &'static [(&'static str, Field)];
 
 /// Errors look alike enough to be read the same everywhere.
-const ERROR: Table =
-    &[("error", Error), ("error.type", ErrorName), ("error.code", ErrorName), ("error.status", ErrorName)];
-
-/// platform.openai.com/docs/api-reference/chat; `cached_tokens` and `prompt_cache_hit_tokens` are Moonshot's and
-/// DeepSeek's, who else follow it.
-const CHAT_USAGE: Table = &[
-    ("prompt_tokens", Count(Input)),
-    ("completion_tokens", Count(Output)),
-    ("total_tokens", Count(Total)),
-    ("cached_tokens", Count(CacheRead)),
-    ("prompt_cache_hit_tokens", Count(CacheRead)),
-    ("prompt_tokens_details.cached_tokens", Count(CacheRead)),
-    ("prompt_tokens_details.cache_write_tokens", Count(CacheWrite)),
-    ("prompt_tokens_details.audio_tokens", Count(InputAudio)),
-    ("completion_tokens_details.reasoning_tokens", Count(Reasoning)),
-    ("completion_tokens_details.audio_tokens", Count(OutputAudio)),
+const ERROR: Table = &[
+    ("error", Field::Error),
+    ("error.type", Field::ErrorName),
+    ("error.code", Field::ErrorName),
+    ("error.status", Field::ErrorName),
 ];
-
-/// platform.openai.com/docs/api-reference/responses.
-const RESPONSES_USAGE: Table = &[
-    ("input_tokens", Count(Input)),
-    ("output_tokens", Count(Output)),
-    ("input_tokens_details.cached_tokens", Count(CacheRead)),
-    ("input_tokens_details.cache_write_tokens", Count(CacheWrite)),
-    ("output_tokens_details.reasoning_tokens", Count(Reasoning)),
-];
-
-/// platform.claude.com/docs/en/api/messages, …/streaming, and …/compaction for the iterations.
-const MESSAGES_USAGE: Table = &[
-    ("input_tokens", Count(Input)),
-    ("output_tokens", Count(Output)),
-    ("cache_read_input_tokens", Count(CacheRead)),
-    ("cache_creation_input_tokens", Count(CacheWrite)),
-    ("cache_creation.ephemeral_5m_input_tokens", Count(CacheWrite5m)),
-    ("cache_creation.ephemeral_1h_input_tokens", Count(CacheWrite1h)),
-    ("output_tokens_details.thinking_tokens", Count(Reasoning)),
-    ("server_tool_use.web_search_requests", Count(WebSearches)),
-    ("service_tier", Tier),
-    ("iterations[].input_tokens", Share(Input)),
-    ("iterations[].output_tokens", Share(Output)),
-    ("iterations[].cache_read_input_tokens", Share(CacheRead)),
-    ("iterations[].cache_creation_input_tokens", Share(CacheWrite)),
-    ("iterations[].cache_creation.ephemeral_5m_input_tokens", Share(CacheWrite5m)),
-    ("iterations[].cache_creation.ephemeral_1h_input_tokens", Share(CacheWrite1h)),
-];
-
-/// ai.google.dev/api/generate-content, `UsageMetadata`.
-const GEMINI_USAGE: Table = &[
-    ("promptTokenCount", Count(Input)),
-    ("candidatesTokenCount", Count(Output)),
-    ("thoughtsTokenCount", Count(Reasoning)),
-    ("toolUsePromptTokenCount", Count(ToolInput)),
-    ("cachedContentTokenCount", Count(CacheRead)),
-    ("totalTokenCount", Count(Total)),
-    ("promptTokensDetails[]", ModalityEnd(Side::Input)),
-    ("promptTokensDetails[].modality", Modality),
-    ("promptTokensDetails[].tokenCount", ModalityCount),
-    ("cacheTokensDetails[]", ModalityEnd(Side::Cache)),
-    ("cacheTokensDetails[].modality", Modality),
-    ("cacheTokensDetails[].tokenCount", ModalityCount),
-    ("candidatesTokensDetails[]", ModalityEnd(Side::Output)),
-    ("candidatesTokensDetails[].modality", Modality),
-    ("candidatesTokensDetails[].tokenCount", ModalityCount),
-];
-
-static CHAT: LazyLock<Reader> = LazyLock::new(|| {
-    build(
-        &[
-            ("", &[("model", Model), ("service_tier", Tier), ("choices[].finish_reason", Finish)]),
-            ("usage.", CHAT_USAGE),
-            // Groq's place for it in a stream.
-            ("x_groq.usage.", CHAT_USAGE),
-            ("", ERROR),
-        ],
-        &["\"usage\"", "\"error\"", "\"finish_reason\""],
-        Some("\"model\""),
-    )
-});
-
-static EMBEDDINGS: LazyLock<Reader> = LazyLock::new(|| {
-    build(
-        &[("", &[("model", Model)]), ("usage.", CHAT_USAGE), ("", ERROR)],
-        &["\"usage\"", "\"error\""],
-        Some("\"model\""),
-    )
-});
-
-static RESPONSES: LazyLock<Reader> = LazyLock::new(|| {
-    build(
-        &[
-            ("", &[("type", Type), ("code", ErrorName), ("model", Model), ("service_tier", Tier)]),
-            ("usage.", RESPONSES_USAGE),
-            ("", ERROR),
-            ("response.", &[("model", Model), ("service_tier", Tier)]),
-            ("response.usage.", RESPONSES_USAGE),
-            ("response.", ERROR),
-        ],
-        &["\"usage\"", "\"error\""],
-        Some("\"model\""),
-    )
-});
-
-static MESSAGES: LazyLock<Reader> = LazyLock::new(|| {
-    build(
-        &[
-            ("", &[("type", Type), ("model", Model), ("stop_reason", Finish), ("delta.stop_reason", Finish)]),
-            ("usage.", MESSAGES_USAGE),
-            ("message.", &[("model", Model)]),
-            ("message.usage.", MESSAGES_USAGE),
-            ("", ERROR),
-        ],
-        &["\"usage\"", "\"error\"", "\"stop_reason\"", "\"message_stop\""],
-        Some("\"model\""),
-    )
-});
-
-static GEMINI: LazyLock<Reader> = LazyLock::new(|| {
-    build(
-        &[
-            (
-                "",
-                &[
-                    ("modelVersion", Model),
-                    ("candidates[].finishReason", Finish),
-                    ("promptFeedback.blockReason", Finish),
-                ],
-            ),
-            ("usageMetadata.", GEMINI_USAGE),
-            ("", ERROR),
-        ],
-        &["\"usageMetadata\"", "\"error\"", "\"finishReason\"", "\"blockReason\""],
-        Some("\"modelVersion\""),
-    )
-});
-
-static ERRORS: LazyLock<Reader> = LazyLock::new(|| build(&[("", ERROR)], &["\"error\""], None));
 
 fn build(tables: &[(&str, Table)], needles: &[&'static str], model: Option<&'static str>) -> Reader {
     let rows = tables

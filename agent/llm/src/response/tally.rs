@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use rust_decimal::Decimal;
+
 use super::{
+    bill::Bill,
     fields::{Counter, Field, Side},
     total::{Counts, total},
 };
@@ -28,6 +31,8 @@ pub(super) struct Tally {
     pub(super) is_corrupt: bool,
     /// What somebody else than the model counted.
     fallback: Option<Box<Counts>>,
+    /// What the provider says it charged. Few say it.
+    bill: Option<Box<Bill>>,
     /// How many documents were complete.
     pub(super) documents: u64,
     item: Item,
@@ -48,6 +53,19 @@ struct Item {
     modality_count: u64,
     lives_an_hour: bool,
     ttl_count: u64,
+    is_fast: bool,
+    tool: Tool,
+    /// What a tool did, if it says, is not what is billed.
+    is_free: bool,
+}
+
+/// Tools of a provider that are billed by the call.
+#[derive(Default, Clone, Copy)]
+enum Tool {
+    #[default]
+    None,
+    Search,
+    Other,
 }
 
 /// The types of events that matter.
@@ -83,6 +101,7 @@ impl Tally {
             is_broken: false,
             is_corrupt: false,
             fallback: None,
+            bill: None,
             documents: 0,
             item: Item::default(),
         }
@@ -93,14 +112,20 @@ impl Tally {
         total(self.api, &counts).map(|usage| Usage { tier: self.tier, ..usage })
     }
 
+    /// What the provider says it charged, in US dollars.
+    pub(super) fn cost(&self) -> Option<Decimal> {
+        self.bill.as_ref()?.total()
+    }
+
     /// Whether it was said how much was read.
     pub(super) fn has_input(&self) -> bool {
-        self.knows(Counter::Input)
+        let is_input_only = matches!(self.api, Api::Embeddings | Api::Moderations | Api::Rerank);
+        self.knows(Counter::Input) || self.knows(Counter::BilledInput) || is_input_only && self.knows(Counter::Total)
     }
 
     /// Whether it was said how much was written, so far.
     pub(super) fn has_output(&self) -> bool {
-        self.knows(Counter::Output)
+        self.knows(Counter::Output) || self.knows(Counter::BilledOutput)
     }
 
     fn knows(&self, counter: Counter) -> bool {
@@ -110,7 +135,9 @@ impl Tally {
 
     /// Whether the numbers are final, where the framing says that the answer `is_complete` or leaves it open.
     pub(super) fn is_final(&self, is_complete: bool) -> bool {
-        (self.is_finished || is_complete) && !self.is_broken
+        // Ollama leaves out what it read when it still had it from before.
+        let is_whole = self.api != Api::Ollama || self.has_input();
+        (self.is_finished || is_complete) && !self.is_broken && is_whole
     }
 
     /// The event being read will not be completed. Its counts are true as far as they go, but not final.
@@ -135,7 +162,8 @@ impl Tally {
         if has_counts && !is_stage {
             self.is_broken = false;
             self.counts.update(&item.counts);
-            self.tier = item.tier.unwrap_or(self.tier);
+            let fast = item.is_fast.then_some(ServiceTier::Fast);
+            self.tier = fast.or(item.tier).unwrap_or(self.tier);
         }
         self.model = self.model.take().or(item.model);
         // The last stage of a response may come without numbers; then no others become final by it.
@@ -165,6 +193,15 @@ impl Tally {
         self.item.shares.add(counter, self.item.ttl_count);
         self.item.lives_an_hour = false;
         self.item.ttl_count = 0;
+    }
+
+    fn end_tool(&mut self) {
+        match std::mem::take(&mut self.item.tool) {
+            Tool::Search if !self.item.is_free => self.item.shares.add(Counter::SearchCalls, 1),
+            Tool::Other => self.item.shares.add(Counter::ToolCalls, 1),
+            Tool::Search | Tool::None => {}
+        }
+        self.item.is_free = false;
     }
 
     fn count(&mut self, counter: Counter, value: Value<'_>) {
@@ -201,8 +238,13 @@ impl Tally {
                 "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled",
             )
             | (Api::Messages | Api::BedrockInvokeStream, "message_stop") => Kind::Terminal,
+            (Api::CohereChat, "message-end" | "stream-end")
+            | (Api::Transcription, "transcript.text.done")
+            | (Api::Speech, "speech.audio.done")
+            | (Api::Images, "image_generation.completed" | "image_edit.completed")
+            | (Api::Conversations, "conversation.response.done") => Kind::Terminal,
             (Api::Messages | Api::BedrockInvoke, "message") => Kind::Whole,
-            (_, "error") => Kind::Error,
+            (_, "error") | (Api::Conversations, "conversation.response.error") => Kind::Error,
             _ => Kind::Other,
         }
     }
@@ -212,6 +254,7 @@ impl Tally {
             (Side::Input, Modality::Audio) => Some(Counter::InputAudio),
             (Side::Cache, Modality::Audio) => Some(Counter::CacheReadAudio),
             (Side::Output, Modality::Audio) => Some(Counter::OutputAudio),
+            (Side::Input, Modality::Image) => Some(Counter::InputImage),
             (Side::Output, Modality::Image) => Some(Counter::OutputImage),
             _ => None,
         };
@@ -233,6 +276,8 @@ impl Visit<Field> for Tally {
             (Field::Tier, Value::Text(word)) => self.item.tier = Some(ServiceTier::named(word)),
             // Some servers say "" while there is no reason yet.
             (Field::Finish, Value::Text(reason)) => self.item.is_finish |= !reason.is_empty(),
+            (Field::Finish, Value::Bool(is_done)) => self.item.is_finish |= is_done,
+            (Field::Speed, Value::Text(word)) => self.item.is_fast = word == "fast",
             (Field::Error, _) => self.item.has_error = true,
             (Field::ErrorName, value) => self.error_name(value),
             (Field::Count(counter), value) => self.count(counter, value),
@@ -242,6 +287,24 @@ impl Visit<Field> for Tally {
             (Field::TtlCount, Value::Number(n)) => self.item.ttl_count = n,
             (Field::TtlEnd, Value::End) => self.end_cache_write(),
             (Field::Share(counter), Value::Number(n)) => self.item.shares.add(counter, n),
+            (Field::Each(counter), Value::Text(_) | Value::End) => self.item.shares.add(counter, 1),
+            (Field::Seconds(counter), value) => {
+                if let Some(ms) = milliseconds(value) {
+                    self.item.counts.set(counter, ms);
+                }
+            }
+            (Field::Bill(price), value) => self.bill.get_or_insert_default().set(price, value),
+            (Field::IsByok, Value::Bool(is_byok)) => self.bill.get_or_insert_default().is_byok = is_byok,
+            (Field::Tool, Value::Text(kind)) => {
+                self.item.tool = match kind {
+                    "web_search_call" => Tool::Search,
+                    "file_search_call" | "code_interpreter_call" => Tool::Other,
+                    _ => Tool::None,
+                };
+            }
+            // Opening a page that was found is in the price of finding it.
+            (Field::ToolAction, Value::Text(action)) => self.item.is_free = action != "search",
+            (Field::ToolEnd, Value::End) => self.end_tool(),
             (Field::Modality, Value::Text(word)) => {
                 self.item.modality = match word {
                     "AUDIO" => Modality::Audio,
@@ -259,4 +322,15 @@ impl Visit<Field> for Tally {
         self.settle_item();
         self.documents += 1;
     }
+}
+
+/// Seconds, as a number or as text, in milliseconds.
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the range is checked")]
+fn milliseconds(value: Value<'_>) -> Option<u64> {
+    let seconds: f64 = match value {
+        Value::Number(whole) => return whole.checked_mul(1000),
+        Value::Decimal(text) | Value::Text(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    (0.0..1e12).contains(&seconds).then(|| (seconds * 1000.0).round() as u64)
 }

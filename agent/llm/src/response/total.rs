@@ -3,17 +3,24 @@
 use super::fields::Counter;
 use crate::{call::Api, usage::Usage};
 
-/// The latest value of each number; `None` for what was never said, which is not zero.
+/// The latest value of each number, and which were said at all: what was never said is not zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts([Option<u64>; Counter::COUNT]);
+pub(super) struct Counts {
+    /// A bit for each counter.
+    said: u64,
+    values: [u64; Counter::COUNT],
+}
+
+const _: () = assert!(Counter::COUNT <= 64, "a bit for each counter");
 
 impl Counts {
     pub(super) fn get(&self, counter: Counter) -> Option<u64> {
-        self.0[counter as usize]
+        (self.said & 1 << counter as usize != 0).then_some(self.values[counter as usize])
     }
 
     pub(super) fn set(&mut self, counter: Counter, value: u64) {
-        self.0[counter as usize] = Some(value);
+        self.said |= 1 << counter as usize;
+        self.values[counter as usize] = value;
     }
 
     pub(super) fn add(&mut self, counter: Counter, value: u64) {
@@ -21,55 +28,49 @@ impl Counts {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.said == 0
     }
 
     /// Field by field, what is said later wins, and what is not said again stays.
     pub(super) fn update(&mut self, later: &Self) {
-        for (kept, later) in self.0.iter_mut().zip(later.0) {
-            *kept = later.or(*kept);
+        let mut left = later.said;
+        while left != 0 {
+            let index = left.trailing_zeros() as usize;
+            self.values[index] = later.values[index];
+            left &= left - 1;
         }
+        self.said |= later.said;
     }
 
     /// These, and where they say nothing, what `fallback` says. Zeros alone are nothing where it knows better: Nova has reported them for
     /// answers that Bedrock counted and billed.
     pub(super) fn or(&self, fallback: &Self) -> Self {
-        let knows_nothing = self.0.iter().all(|count| count.unwrap_or(0) == 0);
+        let knows_nothing = self.values.iter().all(|&count| count == 0);
         let [mut counts, stronger] = if knows_nothing { [*self, *fallback] } else { [*fallback, *self] };
         counts.update(&stronger);
         counts
     }
 
     fn or_zero(&self, counter: Counter) -> u64 {
-        self.get(counter).unwrap_or(0)
+        self.values[counter as usize]
     }
 }
 
-/// What the numbers amount to; `None` if they say nothing about tokens.
+/// What the numbers amount to; `None` if they say nothing that is billed.
 pub(super) fn total(api: Api, counts: &Counts) -> Option<Usage> {
     use Counter::{
-        CacheRead, CacheReadAudio, CacheReadWithin, CacheWrite, CacheWrite1h, CacheWrite5m, Input, InputAudio, Output,
-        OutputAudio, OutputImage, Reasoning, ToolInput, WebSearches,
+        AudioMs, BilledInput, BilledOutput, CacheRead, CacheReadWithin, CacheWrite, Characters, Duration, Images,
+        Input, Output, Reasoning, SearchUnits, ToolInput,
     };
-    if [Input, Output, CacheRead, CacheWrite].iter().all(|&counter| counts.get(counter).is_none()) {
+    let knows = |counters: &[Counter]| counters.iter().any(|&counter| counts.get(counter).is_some());
+    let has_tokens = knows(&[Input, Output, CacheRead, CacheWrite, BilledInput, BilledOutput]);
+    let is_input_only = matches!(api, Api::Embeddings | Api::Moderations | Api::Rerank);
+    let has_units = knows(&[Images, AudioMs, Duration, Characters, SearchUnits]);
+    if !has_tokens && !has_units && !(is_input_only && knows(&[Counter::Total])) {
         return None;
     }
     let n = |counter| counts.or_zero(counter);
-    let split = n(CacheWrite5m).saturating_add(n(CacheWrite1h));
-    let usage = Usage {
-        input: n(Input),
-        output: n(Output),
-        cache_read: n(CacheRead),
-        cache_write: counts.get(CacheWrite).unwrap_or(split),
-        cache_write_1h: n(CacheWrite1h),
-        reasoning: n(Reasoning),
-        input_audio: n(InputAudio),
-        cache_read_audio: n(CacheReadAudio),
-        output_audio: n(OutputAudio),
-        output_image: n(OutputImage),
-        web_searches: n(WebSearches),
-        ..Usage::default()
-    };
+    let usage = as_said(counts);
     Some(match api {
         // Input leaves out whatever the cache had a part in.
         Api::Messages => {
@@ -86,19 +87,82 @@ pub(super) fn total(api: Api, counts: &Counts) -> Option<Usage> {
             output: usage.output.saturating_add(usage.reasoning),
             ..usage
         },
-        Api::ChatCompletions | Api::Completions => with_hidden_reasoning(usage, counts),
-        _ => usage,
+        Api::ChatCompletions | Api::Completions => chat(usage, counts),
+        Api::Conversations => Usage { input: usage.input.saturating_add(n(ToolInput)), ..usage },
+        // The total is all that some say.
+        _ if is_input_only && !knows(&[Input, Output]) && knows(&[Counter::Total]) => {
+            Usage { input: n(Counter::Total), ..usage }
+        }
+        // What is billed counts, whatever was processed.
+        Api::CohereChat | Api::CohereEmbed | Api::Rerank => Usage {
+            input: counts.get(BilledInput).unwrap_or(usage.input),
+            output: counts.get(BilledOutput).unwrap_or(usage.output),
+            images: n(Images),
+            ..usage
+        },
+        Api::Images if has_tokens => {
+            Usage { output_image: counts.get(Counter::OutputImage).unwrap_or(usage.output), ..usage }
+        }
+        Api::Images | Api::Predict => Usage { images: n(Images), ..usage },
+        Api::Speech => Usage { output_audio: counts.get(Counter::OutputAudio).unwrap_or(usage.output), ..usage },
+        Api::Transcription if !has_tokens => {
+            Usage { audio_ms: counts.get(AudioMs).unwrap_or_else(|| n(Duration)), ..usage }
+        }
+        _ => Usage { reasoning: n(Reasoning), ..usage },
     })
 }
 
-/// OpenAI's total is input and output. xAI's and that of Gemini's OpenAI endpoint hold reasoning as well, which their
-/// output leaves out and their bill does not.
-fn with_hidden_reasoning(usage: Usage, counts: &Counts) -> Usage {
-    let Some(total) = counts.get(Counter::Total) else { return usage };
-    let hidden = total.saturating_sub(usage.input.saturating_add(usage.output));
+/// The numbers with one meaning everywhere.
+fn as_said(counts: &Counts) -> Usage {
+    use Counter::{
+        AudioMs, CacheRead, CacheReadAudio, CacheWrite, CacheWrite1h, CacheWrite5m, Characters, CodeRuns, Input,
+        InputAudio, InputImage, Output, OutputAudio, OutputImage, Reasoning, SearchCalls, SearchUnits, ServerTools,
+        ToolCalls, ToolInput, WebFetches, WebSearches,
+    };
+    let n = |counter| counts.or_zero(counter);
+    let split = n(CacheWrite5m).saturating_add(n(CacheWrite1h));
     Usage {
-        output: usage.output.saturating_add(hidden),
-        reasoning: counts.get(Counter::Reasoning).unwrap_or(hidden),
+        input: n(Input),
+        output: n(Output),
+        cache_read: n(CacheRead),
+        cache_write: counts.get(CacheWrite).unwrap_or(split),
+        cache_write_1h: n(CacheWrite1h),
+        reasoning: n(Reasoning),
+        input_audio: n(InputAudio),
+        cache_read_audio: n(CacheReadAudio),
+        output_audio: n(OutputAudio),
+        output_image: n(OutputImage),
+        input_image: n(InputImage),
+        input_tool: n(ToolInput),
+        web_searches: counts.get(WebSearches).unwrap_or_else(|| n(SearchCalls)),
+        server_tools: [ServerTools, WebFetches, CodeRuns, ToolCalls].into_iter().map(n).fold(0, u64::saturating_add),
+        characters: n(Characters),
+        search_units: n(SearchUnits),
+        audio_ms: n(AudioMs),
+        ..Usage::default()
+    }
+}
+
+/// OpenAI's total is input and output. xAI's and that of Gemini's OpenAI endpoint hold reasoning as well, which their
+/// output leaves out and their bill does not. Perplexity's leaves out what was cited and reasoned, which it bills.
+fn chat(usage: Usage, counts: &Counts) -> Usage {
+    use Counter::{Citations, HiddenReasoning, Output, Reasoning, ToolInput, Total};
+    let n = |counter| counts.or_zero(counter);
+    let (cited, brought) = (n(Citations), n(ToolInput));
+    let input = usage.input.saturating_add(brought);
+    let hidden = n(Total).saturating_sub(input.saturating_add(usage.output));
+    let (apart, reasoning) = match counts.get(HiddenReasoning) {
+        Some(reasoning) if counts.get(Citations).is_some() => (reasoning, reasoning),
+        Some(reasoning) => (hidden, n(Reasoning).max(reasoning)),
+        // A total without an output tells the output, not what it is made of.
+        None if counts.get(Output).is_none() => (hidden, usage.reasoning),
+        None => (hidden, counts.get(Reasoning).unwrap_or(hidden)),
+    };
+    Usage {
+        input: input.saturating_add(cited),
+        input_tool: brought.saturating_add(cited),
+        output: usage.output.saturating_add(apart),
+        reasoning,
         ..usage
     }
 }
