@@ -8,6 +8,7 @@ mod line;
 mod outcome;
 pub mod query;
 mod record;
+pub mod store;
 mod summary;
 mod totals;
 

@@ -1,0 +1,8 @@
+//! The ledger on disk: one SQLite file that any number of agents write and reports read.
+
+mod error;
+mod open;
+pub mod schema;
+
+pub use error::StoreError;
+pub use open::{FILE, open_read_only};

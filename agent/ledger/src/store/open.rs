@@ -1,0 +1,116 @@
+//! Opens the file, to write or to read.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::StoreError;
+use super::schema;
+
+/// The ledger's file in its directory.
+pub const FILE: &str = "ledger.db";
+
+/// How long another process's transaction is waited for. Ours take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens the ledger, makes it where there is none, and brings it up to date.
+pub(super) fn open(directory: &Path) -> Result<Connection, StoreError> {
+    make_directory(directory)?;
+    let path = directory.join(FILE);
+    // Made by us, for the rights: SQLite gives its other files those of this one.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| StoreError::File { path: path.clone(), source })?;
+    let mut connection =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(PATIENCE)?;
+    schema::version(&connection)?;
+    // Takes effect in an empty file only, and must come before its first table.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+    // Each commit reaches the disk. They are few, and nobody waits for them.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Give back the log's space after a burst.
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    connection.pragma_update(None, "cache_size", -4096)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    schema::migrate(&mut connection)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Opens the ledger to read it, while agents write.
+pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(StoreError::Missing { path: path.into() }),
+        Err(source) => return Err(StoreError::File { path: path.into(), source }),
+    }
+    // SQLite does not say why it cannot open a file.
+    OpenOptions::new().read(true).open(path).map_err(|source| StoreError::File { path: path.into(), source })?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "cache_size", -32_768)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    match schema::version(&connection)? {
+        0 => Err(StoreError::Foreign),
+        _ => Ok(connection),
+    }
+}
+
+/// For its owner alone: it tells who calls what.
+pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(StoreError::File { path: directory.into(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_its_owners_alone_and_readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("a/ledger");
+        let writer = open(&directory).unwrap();
+        writer.execute("INSERT INTO text (value) VALUES ('x')", []).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        for name in [FILE, "ledger.db-wal", "ledger.db-shm"] {
+            assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
+        }
+        let reader = open_read_only(&directory.join(FILE)).unwrap();
+        let text: String = reader.query_row("SELECT value FROM text", [], |row| row.get(0)).unwrap();
+        assert_eq!(text, "x");
+        assert!(reader.execute("DELETE FROM text", []).is_err());
+    }
+
+    #[test]
+    fn other_files_and_later_schemas_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        assert!(matches!(open_read_only(&path), Err(StoreError::Missing { .. })));
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("PRAGMA user_version = 7; CREATE TABLE x (y)").unwrap();
+        assert!(matches!(open(folder.path()), Err(StoreError::Foreign)));
+        other.execute_batch(&format!("PRAGMA application_id = {}", schema::APPLICATION)).unwrap();
+        assert!(matches!(open(folder.path()), Err(StoreError::Newer { version: 7, .. })));
+        drop(other);
+        fs::write(&path, vec![b'!'; 8192]).unwrap();
+        assert!(open(folder.path()).unwrap_err().is_damage());
+    }
+}
