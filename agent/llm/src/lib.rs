@@ -28,6 +28,6 @@ pub use price::{PRICES_FROM, PriceStatus, load_prices, price};
 pub use refusal::{RefusalBody, refusal};
 pub use request::{RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};
-pub use splice::{ChunkRemover, Edit, Splicer};
+pub use splice::{ChunkRemover, Edit, Splicer, names_stream_options};
 pub use usage::{ServiceTier, Usage, UsageSource};
 pub use websocket::{Sender, SocketEvent, SocketMeter, SocketRemains};

@@ -7,8 +7,9 @@
 mod chunk;
 mod grammar;
 
-pub use chunk::ChunkRemover;
+use memchr::memmem;
 
+pub use self::chunk::ChunkRemover;
 use self::grammar::{Grammar, Kind, Token};
 
 const WHOLE: &str = r#","stream_options":{"include_usage":true}"#;
@@ -26,6 +27,11 @@ pub struct Edit {
     pub end: usize,
     /// What stands there instead.
     pub text: &'static str,
+}
+
+/// Whether an error's body is about the option: a server that does not know it names it.
+pub fn names_stream_options(body: &[u8]) -> bool {
+    ["stream_options", "include_usage"].iter().any(|name| memmem::find(body, name.as_bytes()).is_some())
 }
 
 /// Looks for the place to ask for usage, in a body cut anywhere. Memory is bounded whatever the body's size.

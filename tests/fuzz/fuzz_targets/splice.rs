@@ -28,8 +28,11 @@ fn request(bytes: &[u8], size: usize) {
     let read = |bytes: &[u8]| serde_json::from_str::<Value>(&String::from_utf8_lossy(bytes));
     let before = match read(bytes) {
         Ok(before) => before,
-        // A number may be well written and too large for another parser.
-        Err(error) => return assert!(error.to_string().starts_with("number out of range"), "{error}"),
+        // What is well written, and serde cannot hold: huge numbers, half a surrogate pair.
+        Err(error) => {
+            let known = ["number out of range", "surrogate", "hex escape"];
+            return assert!(known.iter().any(|what| error.to_string().contains(what)), "{error}");
+        }
     };
     let after = read(&[&bytes[..start], text.as_bytes(), &bytes[end..]].concat()).expect("still JSON");
     assert_eq!(before["stream"], true);
