@@ -13,7 +13,9 @@ mod document;
 mod drain;
 mod error;
 mod intercept;
+mod ledger;
 mod log;
+mod metering;
 mod peek;
 mod provider;
 mod raw;
@@ -31,7 +33,9 @@ pub use ca::Ca;
 pub use drain::Drain;
 pub use error::{Error, Place, Problem};
 pub use intercept::{Intercept, OnFailure, Quic};
+pub use ledger::Ledger;
 pub use log::{Format, Level, Log};
+pub use metering::{IncludeUsage, Metering, OnDisconnect};
 pub use peek::Peek;
 pub use reference::reference;
 pub use terminate::Terminate;
@@ -52,6 +56,10 @@ pub struct Config {
     pub providers: Vec<tollgate_llm::Provider>,
     /// Connections to providers.
     pub upstream: Upstream,
+    /// What is done so that calls can be counted to the token.
+    pub metering: Metering,
+    /// What was used, by whom, on disk.
+    pub ledger: Ledger,
     /// The certificate authority that intercepted clients meet.
     pub ca: Ca,
     /// Metrics, health and status.

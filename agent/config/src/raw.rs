@@ -9,7 +9,9 @@ use crate::document::Document;
 use crate::drain::RawDrain;
 use crate::error::Problem;
 use crate::intercept::RawIntercept;
+use crate::ledger::RawLedger;
 use crate::log::Log;
+use crate::metering::RawMetering;
 use crate::peek::RawPeek;
 use crate::provider::{self, RawProvider};
 use crate::terminate::Terminate;
@@ -28,6 +30,10 @@ pub(crate) struct Raw {
     providers: Vec<RawProvider>,
     /// Connections to providers. Their certificates are always verified.
     upstream: RawUpstream,
+    /// What is done so that calls can be counted to the token.
+    metering: RawMetering,
+    /// The ledger: one row for each call, on disk. Reports read it.
+    ledger: RawLedger,
     /// The certificate authority that intercepted clients meet.
     ca: RawCa,
     /// Metrics, health and status, over plain HTTP.
@@ -48,6 +54,8 @@ impl Raw {
             terminate: self.terminate,
             providers: provider::check(self.providers, &mut checks),
             upstream: self.upstream.into(),
+            metering: self.metering.check(&mut checks),
+            ledger: self.ledger.into(),
             ca: self.ca.into(),
             admin: self.admin.into(),
             drain: self.drain.into(),
