@@ -14,7 +14,7 @@ use tollgate_llm::Catalogue;
 use tollgate_proxy::accept::accept;
 use tollgate_proxy::connection::{Proxy, Settings, Terminate};
 use tollgate_proxy::drain::{self, Overdue};
-use tollgate_proxy::http::Http;
+use tollgate_proxy::http::{Http, Metering, OnDisconnect};
 use tollgate_proxy::peek::Limits;
 use tollgate_proxy::refusals::Refusals;
 use tollgate_proxy::upstream::{self, SystemDial, Upstream};
@@ -71,7 +71,11 @@ impl Agent {
         let proxy = Arc::new(Proxy {
             authority,
             catalogue: Arc::clone(&catalogue),
-            http: Http::new(Upstream::with(&roots, limits, Arc::new(SystemDial)), Arc::<Observers>::clone(&observers)),
+            http: Http::with(
+                Upstream::with(&roots, limits, Arc::new(SystemDial)),
+                Arc::<Observers>::clone(&observers),
+                metering(config),
+            ),
             observer: observers,
             refusals: Arc::clone(&refusals),
             workloads: Arc::clone(&workloads),
@@ -152,6 +156,17 @@ fn proxy_settings(config: &Config) -> Settings {
         ..Limits::default()
     };
     Settings { terminate, ports: config.intercept.ports.clone(), peek }
+}
+
+fn metering(config: &Config) -> Metering {
+    let metering = &config.metering;
+    let on_disconnect = match metering.on_disconnect {
+        tollgate_config::OnDisconnect::Cancel => OnDisconnect::Cancel,
+        tollgate_config::OnDisconnect::Drain => {
+            OnDisconnect::Drain { timeout: metering.drain_timeout, limit: metering.drain_limit as u64 }
+        }
+    };
+    Metering { include_usage: metering.include_usage == tollgate_config::IncludeUsage::Auto, on_disconnect }
 }
 
 fn upkeep(kernel: &Arc<Kernel>, catalogue: Arc<Catalogue>, workloads: Arc<Workloads>) -> JoinSet<()> {

@@ -16,7 +16,7 @@ use http::{Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_ledger::{Id, Opened, Outcome, Record};
-use tollgate_llm::{Call, Provider, ResponseFacts, ResponseMeter};
+use tollgate_llm::{Api, Call, Operation, Provider, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, UsageSource};
 use tollgate_workload::Caller;
 
 use crate::drain;
@@ -111,6 +111,71 @@ impl Exchange {
         self.backlog.idle(context);
     }
 
+    /// The connection was not switched to the protocol that the call asked for, or will not be.
+    pub(crate) fn not_switched(&mut self) {
+        if self.call.is_websocket {
+            (self.call.operation, self.call.api) = (Operation::Other, Api::Unknown);
+        }
+    }
+
+    /// It was switched, and each call on it is followed as a turn of its own. Gives what their records have in common with this
+    /// exchange's, if they can be followed.
+    pub(crate) fn switched<B>(&mut self, response: &Response<B>) -> Option<(SocketMeter, Record)> {
+        let extensions = joined_lines(response.headers(), &header::SEC_WEBSOCKET_EXTENSIONS);
+        let meter = SocketMeter::new(&self.call, extensions.as_deref());
+        if let Err(reason @ Unmetered::UnknownCoding) = &meter {
+            tracing::warn!(host = %self.host, %reason, "a WebSocket uses an unknown extension, and is not followed");
+        }
+        let meter = meter.ok()?;
+        let turn = self.turn();
+        (self.call.operation, self.call.api) = (Operation::Session, Api::Unknown);
+        self.response = None;
+        Some((meter, turn))
+    }
+
+    /// The turns on a switched connection could not be followed to its end, so it counts as a call of which nothing is known.
+    pub(crate) fn lost_track(&mut self, operation: Operation, reason: Unmetered) {
+        tracing::warn!(host = %self.host, %reason, "a WebSocket could not be followed, and calls on it may be missing");
+        self.call.operation = operation;
+    }
+
+    /// A record of nothing yet, for a turn on this connection. The bytes are counted once, with the session's own.
+    fn turn(&self) -> Record {
+        let Opened { region, credential, .. } = self.opened();
+        Record {
+            id: self.id,
+            started: self.started_at,
+            duration: Duration::ZERO,
+            time_to_first_byte: None,
+            time_to_first_token: None,
+            region,
+            provider: Arc::clone(&self.provider.name),
+            host: Arc::clone(&self.host),
+            operation: self.call.operation,
+            request_model: None,
+            response_model: None,
+            usage: None,
+            usage_source: UsageSource::None,
+            cost: None,
+            price_from: None,
+            price_status: None,
+            status: Some(StatusCode::SWITCHING_PROTOCOLS),
+            outcome: Outcome::Completed,
+            error: None,
+            stream: Some(true),
+            request_bytes: 0,
+            response_bytes: 0,
+            request_id: None,
+            credential,
+            caller: Arc::clone(&self.caller),
+        }
+    }
+
+    /// Who is told of this exchange, and of those on its connection.
+    pub(crate) fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.observer)
+    }
+
     /// Counts bytes that were relayed without being looked at, after a protocol switch.
     pub(crate) fn relayed(&mut self, sent: u64, received: u64) {
         self.request.relayed(sent);
@@ -139,15 +204,7 @@ impl Exchange {
         }
         let request = self.request.settle();
         let response = self.response.take().map_or_else(ResponseFacts::default, ResponseMeter::finish);
-        // The model that answered knows its own price; an alias or a deployment's name may not be on the list.
-        let models = [&response.model, &request.facts.model];
-        let cost = response.usage.as_ref().and_then(|usage| {
-            models
-                .into_iter()
-                .flatten()
-                .find_map(|model| tollgate_llm::price(&self.provider.name, model, usage, self.started_at))
-        });
-        Record {
+        let mut record = Record {
             id: self.id,
             started: self.started_at,
             duration,
@@ -161,7 +218,7 @@ impl Exchange {
             response_model: response.model,
             usage: response.usage,
             usage_source: response.source,
-            cost,
+            cost: None,
             price_from: None,
             price_status: None,
             status: self.status,
@@ -173,8 +230,18 @@ impl Exchange {
             request_id: None,
             credential: None,
             caller: Arc::clone(&self.caller),
-        }
+        };
+        price(&mut record);
+        record
     }
+}
+
+/// Looks up what a record's usage costs.
+pub(crate) fn price(record: &mut Record) {
+    let Some(usage) = &record.usage else { return };
+    // The model that answered knows its own price; an alias or a deployment's name may not be on the list.
+    let mut models = [&record.response_model, &record.request_model].into_iter().flatten();
+    record.cost = models.find_map(|model| tollgate_llm::price(&record.provider, model, usage, record.started));
 }
 
 impl Drop for Exchange {
@@ -200,11 +267,13 @@ pub(crate) struct Open {
     exchange: Option<Box<Exchange>>,
     settlements: mpsc::UnboundedSender<Ended>,
     drain: drain::Watch,
+    /// When the client left, where the exchange goes on without it.
+    left: Option<Duration>,
 }
 
 impl Open {
     pub(crate) fn new(exchange: Exchange, settlements: mpsc::UnboundedSender<Ended>, drain: drain::Watch) -> Self {
-        Self { exchange: Some(Box::new(exchange)), settlements, drain }
+        Self { exchange: Some(Box::new(exchange)), settlements, drain, left: None }
     }
 
     /// The exchange; `None` once it has ended.
@@ -212,10 +281,15 @@ impl Open {
         self.exchange.as_deref_mut()
     }
 
+    /// The client has left, and the exchange goes on without it. Its duration is known.
+    pub(crate) fn left(&mut self) {
+        self.left = self.exchange.as_ref().map(|exchange| exchange.started.elapsed());
+    }
+
     /// Ends the exchange. Only the first end counts.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         let Some(exchange) = self.exchange.take() else { return };
-        let duration = exchange.started.elapsed();
+        let duration = self.left.unwrap_or_else(|| exchange.started.elapsed());
         let ended = Ended { exchange: Some(exchange), outcome, duration };
         if let Err(mpsc::error::SendError(ended)) = self.settlements.send(ended) {
             // The connection's task is gone, so there is no flush to wait for.

@@ -1,6 +1,6 @@
 //! HTTP between a client whose TLS was opened and the provider it called: hyper on both sides, exchange by exchange.
 //!
-//! Nothing is added to either side, and a body is never read as a whole. hyper does not keep: the spacing around a field's
+//! Nothing is added to either side but what `splice` says, which also collects bodies of up to 4 MiB. hyper does not keep: the spacing around a field's
 //! value; how fields that occur more than once interleave with others (they move up to the first); the sizes of chunks that
 //! arrive in parts; `content-length` on 204 and 304; HTTP/1.1 trailers that were not announced (`Trailer`) or, towards a client,
 //! not asked for (`TE: trailers`); and informational responses other than `100 Continue`, which comes when the provider's comes.
@@ -12,6 +12,8 @@ mod relay;
 pub(crate) mod request;
 mod response;
 mod service;
+mod splice;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,7 +32,10 @@ use tollgate_workload::Caller;
 use self::linger::Lingering;
 pub use self::request::{BodyError, RequestBody};
 pub use self::response::{Relayed, ResponseBody};
+use self::request::Budget;
+use self::response::Draining;
 use self::service::Context;
+use self::splice::Splicing;
 use crate::drain;
 use crate::exchange::Ended;
 use crate::observe::Observer;
@@ -68,6 +73,37 @@ pub struct Http {
 struct Shared {
     upstream: Upstream,
     observer: Arc<dyn Observer>,
+    splicing: Splicing,
+    draining: Option<Arc<Draining>>,
+}
+
+/// What is done so that usage is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Metering {
+    /// Whether streams in OpenAI's dialect are asked for their usage where the client does not.
+    pub include_usage: bool,
+    /// What becomes of a stream whose client has left.
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Self { include_usage: true, on_disconnect: OnDisconnect::Cancel }
+    }
+}
+
+/// What becomes of a stream whose client has left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnDisconnect {
+    /// The provider is told at once.
+    Cancel,
+    /// It is read to its end, which tells the usage, within these bounds.
+    Drain {
+        /// How long.
+        timeout: Duration,
+        /// How many bytes.
+        limit: u64,
+    },
 }
 
 /// A client connection after its TLS handshake.
@@ -96,7 +132,17 @@ pub struct ServeError {
 impl Http {
     /// Requests go by `upstream`; `observer` is told of each exchange.
     pub fn new(upstream: Upstream, observer: Arc<dyn Observer>) -> Self {
-        Self { shared: Arc::new(Shared { upstream, observer }) }
+        Self::with(upstream, observer, Metering::default())
+    }
+
+    /// The same, with other choices about metering.
+    pub fn with(upstream: Upstream, observer: Arc<dyn Observer>, metering: Metering) -> Self {
+        let splicing = Splicing::new(metering.include_usage, Budget::default());
+        let draining = match metering.on_disconnect {
+            OnDisconnect::Cancel => None,
+            OnDisconnect::Drain { timeout, limit } => Some(Arc::new(Draining::new(timeout, limit))),
+        };
+        Self { shared: Arc::new(Shared { upstream, observer, splicing, draining }) }
     }
 
     /// Serves a connection to its end, which is soon after `drain` begins: what is in flight is finished, and nothing begun.

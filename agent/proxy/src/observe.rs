@@ -65,6 +65,12 @@ pub enum UpstreamEvent {
     ConnectFailed,
     /// A request that the provider had provably not processed was sent again on another connection.
     Resent,
+    /// A stream's request was edited so that the provider tells its usage.
+    UsageAsked,
+    /// A provider refused that edit, and was sent the request as it came.
+    UsageRefused,
+    /// The chunk that such an edit brings was left in an answer, which is coded or says its length.
+    UsageShown,
 }
 
 impl UpstreamEvent {
@@ -76,6 +82,9 @@ impl UpstreamEvent {
             Self::Reused => "reused",
             Self::ConnectFailed => "connect_failed",
             Self::Resent => "resent",
+            Self::UsageAsked => "usage_asked",
+            Self::UsageRefused => "usage_refused",
+            Self::UsageShown => "usage_shown",
         }
     }
 }

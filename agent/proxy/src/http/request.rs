@@ -3,6 +3,8 @@
 //! [`RequestSource`] owns what the client sends; [`RequestBody`] is one attempt to send it. While a retry is possible the first
 //! bytes are kept, within a bound, so that a second attempt can begin again. A frame is handed on before it is looked at.
 
+mod collect;
+
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
-use tollgate_llm::{RequestFacts, RequestMeter};
+use tollgate_llm::{Edit, RequestFacts, RequestMeter};
 
+use self::collect::{Ahead, Collected};
+pub(super) use self::collect::{Budget, Collection, LARGEST};
 use super::backlog::Backlog;
 
 /// How much of a body is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
@@ -71,6 +75,12 @@ struct State {
     meter: Option<RequestMeter>,
     backlog: Backlog,
     bytes: u64,
+    /// What comes is collected, and not kept as well.
+    collecting: bool,
+    /// What was collected before anything was sent. Each attempt begins with it.
+    collected: Option<Arc<Collected>>,
+    /// How the next attempt sends it.
+    edit: Option<Edit>,
 }
 
 #[derive(Clone)]
@@ -108,6 +118,9 @@ impl RequestSource {
             meter: Some(meter),
             backlog: Backlog::default(),
             bytes: 0,
+            collecting: false,
+            collected: None,
+            edit: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -122,7 +135,8 @@ impl RequestSource {
         let mut state = self.state.lock();
         state.attempt += 1;
         state.keeping = keep;
-        RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, next: 0 }
+        let ahead = state.collected.clone().map(|collected| Ahead::new(collected, state.edit));
+        RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, ahead, next: 0 }
     }
 
     /// Whether another attempt would send all that the earlier ones did.
@@ -138,6 +152,10 @@ impl RequestSource {
         state.lost |= !state.kept.is_empty();
         state.kept = Vec::new();
         state.kept_bytes = 0;
+        // An edited body stays for a provider that refuses the edit.
+        if state.edit.is_none() {
+            state.lost |= state.collected.take().is_some();
+        }
     }
 
     /// Whether the client broke off.
@@ -171,6 +189,7 @@ impl RequestSource {
             state.gate = Gate::Open;
             state.wake();
         }
+        state.collected = None;
         state.look();
         let facts = state.meter.take().map_or_else(RequestFacts::default, RequestMeter::finish);
         Settled { facts, bytes: state.bytes }
@@ -238,8 +257,9 @@ impl State {
                 if let Some(data) = frame.data_ref() {
                     self.passed(data);
                 } else if let Some(trailers) = frame.trailers_ref() {
-                    self.lost |= !self.keeping;
-                    self.end(End::Complete(self.keeping.then(|| trailers.clone())));
+                    let keeps = self.keeping || self.collecting;
+                    self.lost |= !keeps;
+                    self.end(End::Complete(keeps.then(|| trailers.clone())));
                 }
                 Some(Ok(frame))
             }
@@ -256,6 +276,9 @@ impl State {
         if let Some(meter) = &mut self.meter {
             self.backlog.passed(data, |bytes| meter.push(bytes));
         }
+        if self.collecting {
+            return;
+        }
         if self.keeping && !self.lost && self.kept_bytes + data.len() <= KEPT {
             self.kept_bytes += data.len();
             self.kept.push(data.clone());
@@ -263,6 +286,7 @@ impl State {
             self.lost = true;
             self.kept = Vec::new();
             self.kept_bytes = 0;
+            self.collected = None;
         }
     }
 }
@@ -271,6 +295,8 @@ impl State {
 pub struct RequestBody {
     state: Arc<Mutex<State>>,
     attempt: u32,
+    /// What was collected, until it is sent.
+    ahead: Option<Ahead>,
     /// How many of the kept frames this attempt has sent.
     next: usize,
 }
@@ -288,6 +314,10 @@ impl Body for RequestBody {
         if state.attempt != this.attempt {
             return Poll::Ready(Some(Err(BodyError::given_up())));
         }
+        if let Some(piece) = this.ahead.as_mut().and_then(Ahead::next) {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        this.ahead = None;
         if let Some(kept) = state.kept.get(this.next) {
             this.next += 1;
             return Poll::Ready(Some(Ok(Frame::data(kept.clone()))));
@@ -304,6 +334,7 @@ impl Body for RequestBody {
         let state = self.state.lock();
         // Ended bodies are asked once more, for the trailers.
         state.attempt == self.attempt
+            && self.ahead.is_none()
             && self.next == state.kept.len()
             && state.body.as_ref().is_some_and(Body::is_end_stream)
     }

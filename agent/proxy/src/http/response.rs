@@ -1,15 +1,21 @@
 //! The body of a response on its way to the client: each frame is handed on before it is looked at, and the exchange ends with
 //! it, however it ends.
 
+mod draining;
+
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tollgate_ledger::{Outcome, UpstreamFailure};
+use tollgate_llm::ChunkRemover;
 
+pub(super) use self::draining::Draining;
 use super::request::BodyError;
 use crate::exchange::Open;
 use crate::upstream::Lease;
@@ -19,28 +25,91 @@ pub enum ResponseBody {
     /// Our own words.
     Own(Full<Bytes>),
     /// The provider's.
-    Relayed(Box<Relayed>),
+    Relayed(Relayed),
 }
 
 /// The body of a provider's response.
 pub struct Relayed {
+    /// Taken when the client has left.
+    relaying: Option<Box<Relaying>>,
+}
+
+struct Relaying {
     inner: Incoming,
     open: Open,
     lease: Option<Lease>,
     /// The head says `content-length`, on HTTP/1.1.
     framed: bool,
+    rare: Option<Box<Rare>>,
 }
 
-impl Relayed {
-    pub(crate) fn new(inner: Incoming, open: Open, lease: Lease, framed: bool) -> Self {
-        Self { inner, open, lease: Some(lease), framed }
+/// What most responses have no need of.
+pub(super) struct Rare {
+    read: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+    /// Takes out what the client did not ask for.
+    remover: Option<ChunkRemover>,
+    /// What comes after that which the remover gave at the end.
+    after: Option<Polled>,
+    /// What is done when the client leaves.
+    draining: Option<Arc<Draining>>,
+}
+
+impl Rare {
+    /// `read` is what was read of the body before.
+    pub(super) fn new(
+        read: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+        remover: Option<ChunkRemover>,
+        draining: Option<Arc<Draining>>,
+    ) -> Self {
+        Self { read, remover, after: None, draining }
     }
 
+    fn is_needed(&self) -> bool {
+        !self.read.is_empty() || self.remover.is_some() || self.draining.is_some()
+    }
+
+    /// Whether there is more to hand on than what is still to come.
+    fn has_more(&self) -> bool {
+        !self.read.is_empty()
+            || self.after.is_some()
+            || self.remover.as_ref().is_some_and(|remover| !remover.is_empty())
+    }
+}
+
+type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+impl Relayed {
+    pub(super) fn new(inner: Incoming, open: Open, lease: Lease, framed: bool, rare: Rare) -> Self {
+        let rare = rare.is_needed().then(|| Box::new(rare));
+        Self { relaying: Some(Box::new(Relaying { inner, open, lease: Some(lease), framed, rare })) }
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        let Some(mut relaying) = self.relaying.take() else { return };
+        // hyper does not ask again once `content-length` is reached, and drops the body.
+        if relaying.has_ended() {
+            relaying.complete();
+        } else if let Some(draining) = relaying.rare.as_mut().and_then(|rare| rare.draining.take()) {
+            draining.begin(relaying);
+        }
+        // Otherwise `Open` says that the client is gone, and dropping the rest cancels the provider's work at once.
+    }
+}
+
+impl Relaying {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(exchange) = self.open.exchange() {
             exchange.resume();
         }
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        let polled = loop {
+            let Poll::Ready(polled) = self.poll_provider(context) else { break Poll::Pending };
+            // Or all of it was taken out, or is held back.
+            if let Some(rest) = self.remove(polled) {
+                break Poll::Ready(rest);
+            }
+        };
         match &polled {
             Poll::Pending => {
                 if let Some(exchange) = self.open.exchange() {
@@ -52,15 +121,56 @@ impl Relayed {
                 self.lease = None;
                 self.open.end(Outcome::UpstreamFailed(failure(error)));
             }
-            Poll::Ready(Some(Ok(frame))) => {
-                if let (Some(data), Some(exchange)) = (frame.data_ref(), self.open.exchange()) {
-                    exchange.passed(data);
-                } else if frame.is_trailers() {
-                    self.complete();
-                }
-            }
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => self.complete(),
+            Poll::Ready(Some(Ok(_))) => {}
         }
         polled.map_err(BodyError::Upstream)
+    }
+
+    /// What the provider sends next. The meter is shown it.
+    fn poll_provider(&mut self, context: &mut Context<'_>) -> Poll<Polled> {
+        if let Some(rare) = &mut self.rare
+            && let Some(after) = rare.after.take()
+        {
+            return Poll::Ready(after);
+        }
+        let read = self.rare.as_mut().and_then(|rare| rare.read.pop_front());
+        let polled = match read {
+            Some(frame) => Some(frame),
+            None => ready!(Pin::new(&mut self.inner).poll_frame(context)),
+        };
+        if let (Some(Ok(frame)), Some(exchange)) = (&polled, self.open.exchange())
+            && let Some(data) = frame.data_ref()
+        {
+            exchange.passed(data);
+        }
+        Poll::Ready(polled)
+    }
+
+    /// What of it the client gets; `None` for nothing yet.
+    fn remove(&mut self, polled: Polled) -> Option<Polled> {
+        let Some(Rare { remover: Some(remover), after, .. }) = self.rare.as_deref_mut() else { return Some(polled) };
+        let rest = match polled {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let rest = remover.push(data);
+                    return (!rest.is_empty()).then(|| Some(Ok(Frame::data(rest))));
+                }
+                Err(trailers) => Some(Ok(trailers)),
+            },
+            end => end,
+        };
+        let held = remover.finish();
+        if held.is_empty() {
+            return Some(rest);
+        }
+        *after = Some(rest);
+        Some(Some(Ok(Frame::data(held))))
+    }
+
+    /// Whether all was handed on.
+    fn has_ended(&self) -> bool {
+        self.inner.is_end_stream() && !self.rare.as_ref().is_some_and(|rare| rare.has_more())
     }
 
     fn complete(&mut self) {
@@ -68,16 +178,6 @@ impl Relayed {
             lease.give_back();
         }
         self.open.end(Outcome::Completed);
-    }
-}
-
-impl Drop for Relayed {
-    fn drop(&mut self) {
-        // hyper does not ask again once `content-length` is reached, and drops the body.
-        if self.inner.is_end_stream() {
-            self.complete();
-        }
-        // Otherwise `Open` says that the client is gone, and dropping `inner` cancels the provider's work at once.
     }
 }
 
@@ -93,7 +193,8 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Self::Relayed(relayed) => relayed.poll(context),
+            Self::Relayed(Relayed { relaying: Some(relaying) }) => relaying.poll(context),
+            Self::Relayed(Relayed { relaying: None }) => Poll::Ready(None),
         }
     }
 
@@ -101,7 +202,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(body) => body.is_end_stream(),
             // Of a body known to be empty hyper takes the `content-length` away, to write its own after all other fields.
-            Self::Relayed(relayed) => relayed.inner.is_end_stream() && !relayed.framed,
+            Self::Relayed(relayed) => relayed.relaying.as_ref().is_none_or(|it| it.has_ended() && !it.framed),
         }
     }
 

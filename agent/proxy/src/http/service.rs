@@ -13,16 +13,18 @@ use hyper::ext::Protocol as SwitchTo;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{mpsc, watch};
 use tollgate_ledger::{Outcome, Refusal};
-use tollgate_llm::{Call, Dialect, RequestMeter, identify};
+use tollgate_llm::{Api, Call, Dialect, RequestMeter, identify};
 
 use super::headers::{Protocol, joined_lines, prepare_response};
 use super::relay::relay;
 use super::request::RequestSource;
-use super::response::{Relayed, ResponseBody};
+use super::response::{Rare, Relayed, ResponseBody};
+use super::splice::{self, Answered};
+use super::websocket::Session;
 use super::{Connection, Shared};
 use crate::drain;
 use crate::exchange::{Ended, Exchange, Open};
-use crate::upstream::{Lease, Outgoing, SendError, Target, Wish};
+use crate::upstream::{Outgoing, SendError, Target, Wish};
 
 /// Bodies that are surely kept whole for a second attempt.
 const SMALL: u64 = 128 * 1024;
@@ -89,13 +91,21 @@ pub(super) async fn serve(
         let outcome = Outcome::Refused(Refusal::Misdirected);
         return Ok(refuse(open, call.dialect, StatusCode::MISDIRECTED_REQUEST, &message, outcome));
     }
+    let Shared { splicing, .. } = &*context.shared;
+    let candidate = splicing.candidate(&context.connection.provider, &context.target.host, &call, &parts);
+    let mut outgoing = outgoing(parts, source);
+    if let Some(candidate) = &candidate
+        && !splicing.prepare(candidate, &mut outgoing).await
+    {
+        open.end(Outcome::ClientGone);
+        let message = "the request broke off";
+        return Ok(refuse(open, call.dialect, StatusCode::BAD_REQUEST, message, Outcome::ClientGone));
+    }
     if let Some(exchange) = open.exchange() {
         context.shared.observer.opened(&exchange.opened());
     }
-    let outgoing = outgoing(parts, source);
-    let Shared { upstream, observer } = &*context.shared;
-    match upstream.send(&context.target, &outgoing, observer).await {
-        Ok((response, lease)) => Ok(answer(&context, &outgoing, open, switch, response, lease)),
+    match splice::send(&context.shared, &context.target, &mut outgoing, candidate.as_ref()).await {
+        Ok(answered) => Ok(answer(&context, &outgoing, &call, open, switch, answered)),
         Err(error) => Ok(failed(&context, open, call.dialect, &outgoing, &error)),
     }
 }
@@ -112,7 +122,8 @@ fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {
     let wish = if parts.extensions.get::<SwitchTo>().is_some() { Wish::ExtendedConnect } else { Wish::Plain };
     // hyper's own handle on a switch, if any, stays with us.
     parts.extensions.remove::<OnUpgrade>();
-    Outgoing { parts, source, from, wish, empty, small: empty || length.is_some_and(|length| length <= SMALL) }
+    let small = empty || length.is_some_and(|length| length <= SMALL);
+    Outgoing { parts, source, from, wish, empty, small, unedited: None }
 }
 
 /// Whether the client asks to go on in another protocol: `Upgrade` in HTTP/1.1, CONNECT in both.
@@ -134,11 +145,12 @@ fn is_misdirected(parts: &request::Parts, host: &str) -> bool {
 fn answer(
     context: &Arc<Context>,
     outgoing: &Outgoing,
+    call: &Call,
     mut open: Open,
     switch: Option<OnUpgrade>,
-    mut response: Response<Incoming>,
-    lease: Lease,
+    answered: Answered,
 ) -> Response<ResponseBody> {
+    let Answered { mut response, lease, read } = answered;
     if let Some(exchange) = open.exchange() {
         exchange.answered(&response);
     }
@@ -148,21 +160,32 @@ fn answer(
     if switches && let Some(client) = switch {
         let server = hyper::upgrade::on(&mut response);
         let drain = context.drain.clone();
+        let session = open.exchange().and_then(|exchange| {
+            let (meter, common) = exchange.switched(&response)?;
+            Some(Box::new(Session::new(meter, common, exchange.observer(), drain.clone())))
+        });
         tokio::spawn(async move {
-            relay(client, server, open, lease).await;
+            relay(client, server, open, session, lease).await;
             drop(drain);
         });
         let (mut parts, _body) = response.into_parts();
         prepare_response(&mut parts.headers, to);
         return Response::from_parts(parts, ResponseBody::Own(Full::default()));
     }
+    if let Some(exchange) = open.exchange() {
+        exchange.not_switched();
+    }
+    let Shared { observer, draining, .. } = &*context.shared;
+    let remover = splice::remover(outgoing, &response, observer);
+    let draining = draining.clone().filter(|_| response.status().is_success() && call.api != Api::Unknown);
+    let rare = Rare::new(read, remover, draining);
     let (mut parts, body) = response.into_parts();
     prepare_response(&mut parts.headers, to);
     if to == Protocol::Http1 && parts.version == Version::HTTP_2 {
         parts.version = Version::HTTP_11;
     }
     let framed = to == Protocol::Http1 && parts.headers.contains_key(CONTENT_LENGTH);
-    Response::from_parts(parts, ResponseBody::Relayed(Box::new(Relayed::new(body, open, lease, framed))))
+    Response::from_parts(parts, ResponseBody::Relayed(Relayed::new(body, open, lease, framed, rare)))
 }
 
 fn failed(

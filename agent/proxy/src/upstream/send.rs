@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::EXPECT;
-use http::{Request, Response, Version, request};
+use http::{HeaderMap, Request, Response, Version, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -47,6 +47,8 @@ pub(crate) struct Outgoing {
     pub(crate) empty: bool,
     /// Whether the body is surely small enough to be kept for a second attempt.
     pub(crate) small: bool,
+    /// The fields as they came, where they were edited together with the body.
+    pub(crate) unedited: Option<Box<HeaderMap>>,
 }
 
 impl Upstream {

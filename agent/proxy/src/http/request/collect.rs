@@ -1,0 +1,190 @@
+//! Reading a body before any of it is sent, within bounds, so that its length is known when its head leaves.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tollgate_llm::{Edit, Splicer};
+
+use super::{RequestSource, State};
+
+/// The largest body that is collected. Those with images in them are larger, and go on as they come.
+pub(in crate::http) const LARGEST: usize = 4 << 20;
+
+/// What all bodies that are collected at a time may hold.
+const TOTAL: usize = 128 << 20;
+
+/// How long a client may pause within a body that is collected. It may be waiting for an answer to what it has sent.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What all connections may collect. Nobody waits for it: where it is used up, a body goes on as it comes. Clones are the same.
+#[derive(Clone)]
+pub(in crate::http) struct Budget {
+    room: Arc<Semaphore>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(TOTAL)
+    }
+}
+
+impl Budget {
+    pub(in crate::http) fn new(bytes: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(bytes)) }
+    }
+
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    }
+}
+
+/// What came of collecting.
+pub(in crate::http) enum Collection {
+    /// The body is here as a whole, and this is what to edit.
+    Whole(Option<Edit>),
+    /// There is nothing to edit, or no room. What came was collected, and the rest goes on as it comes.
+    Part,
+    /// The client broke off.
+    Broken,
+}
+
+/// The beginning of a body, or all of it.
+pub(super) struct Collected {
+    bytes: Bytes,
+    /// The frame for which there was no room.
+    last: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What an attempt sends of it.
+pub(super) struct Ahead {
+    collected: Arc<Collected>,
+    edit: Option<Edit>,
+    next: usize,
+}
+
+impl Ahead {
+    pub(super) fn new(collected: Arc<Collected>, edit: Option<Edit>) -> Self {
+        Self { collected, edit, next: 0 }
+    }
+
+    /// The next piece, none of them empty.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let Collected { bytes, last, .. } = &*self.collected;
+            let piece = match (self.edit, self.next) {
+                (None, 0) => bytes.clone(),
+                (None, 1) => last.clone(),
+                (Some(edit), 0) => bytes.slice(..edit.start),
+                (Some(edit), 1) => Bytes::from_static(edit.text.as_bytes()),
+                (Some(edit), 2) => bytes.slice(edit.end..),
+                _ => return None,
+            };
+            self.next += 1;
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
+    }
+}
+
+impl RequestSource {
+    /// Reads the body, of `length` bytes if that is known, as long as there may be something to edit and there is room for it.
+    /// Every attempt to send the body begins with what was read. Dropped, it is as if the client had broken off.
+    pub(in crate::http) async fn collect(&self, length: Option<usize>, budget: &Budget) -> Collection {
+        self.state.lock().collecting = true;
+        let mut collecting = Collecting::new(length, budget);
+        let collection = loop {
+            let next = poll_fn(|context| self.state.lock().poll_client(context));
+            match timeout(PAUSE, next).await {
+                Ok(Some(Ok(frame))) => {
+                    // Trailers are kept with the state.
+                    let Ok(data) = frame.into_data() else { break Collection::Whole(None) };
+                    if !collecting.add(data) {
+                        break Collection::Part;
+                    }
+                }
+                Ok(None) => break Collection::Whole(None),
+                Ok(Some(Err(_))) => break Collection::Broken,
+                Err(_elapsed) => break Collection::Part,
+            }
+        };
+        let (collected, splicer) = collecting.end();
+        let mut state = self.state.lock();
+        state.collecting = false;
+        state.collected = Some(Arc::new(collected));
+        if let Collection::Whole(_) = collection { Collection::Whole(splicer.finish()) } else { collection }
+    }
+
+    /// Has the next attempts send the body with this edit, or as it came. To be called where the body was collected as a whole.
+    pub(in crate::http) fn set_edit(&self, edit: Option<Edit>) {
+        self.state.lock().edit = edit;
+    }
+
+    /// Lets go of what was collected: there will be no other attempt.
+    pub(in crate::http) fn release(&self) {
+        let State { collected, lost, .. } = &mut *self.state.lock();
+        *lost |= collected.take().is_some();
+    }
+}
+
+/// A body while it is collected.
+struct Collecting<'a> {
+    length: Option<usize>,
+    budget: &'a Budget,
+    splicer: Splicer,
+    room: Option<OwnedSemaphorePermit>,
+    /// The only frame so far. Most bodies are one, which is not copied.
+    first: Bytes,
+    /// Frames are copied together, since each of a few bytes may pin a buffer.
+    bytes: BytesMut,
+    last: Bytes,
+}
+
+impl<'a> Collecting<'a> {
+    fn new(length: Option<usize>, budget: &'a Budget) -> Self {
+        let (first, bytes, last) = (Bytes::new(), BytesMut::new(), Bytes::new());
+        Self { length, budget, splicer: Splicer::default(), room: None, first, bytes, last }
+    }
+
+    /// Gives whether to go on.
+    fn add(&mut self, data: Bytes) -> bool {
+        if !self.fits(data.len()) {
+            self.last = data;
+            return false;
+        }
+        self.splicer.push(&data);
+        if self.first.is_empty() && self.bytes.is_empty() {
+            self.first = data;
+        } else {
+            let first = std::mem::take(&mut self.first);
+            if self.bytes.is_empty() {
+                self.bytes.reserve(self.length.unwrap_or_default().clamp(first.len() + data.len(), LARGEST));
+            }
+            self.bytes.extend_from_slice(&first);
+            self.bytes.extend_from_slice(&data);
+        }
+        !self.splicer.is_hopeless()
+    }
+
+    fn fits(&mut self, more: usize) -> bool {
+        if self.first.len() + self.bytes.len() + more > LARGEST {
+            return false;
+        }
+        let Some(room) = self.budget.take(more) else { return false };
+        match &mut self.room {
+            Some(all) => all.merge(room),
+            none => *none = Some(room),
+        }
+        true
+    }
+
+    fn end(self) -> (Collected, Splicer) {
+        let bytes = if self.bytes.is_empty() { self.first } else { self.bytes.freeze() };
+        (Collected { bytes, last: self.last, _room: self.room }, self.splicer)
+    }
+}
