@@ -124,11 +124,16 @@ impl Record {
 
     /// Whether the provider began a successful answer to an operation that it charges for. If so, it
     /// has a cost, even when we do not know it. A connection that was switched to another protocol, as
-    /// for a WebSocket, counts as such: what it carries is not read.
+    /// for a WebSocket, counts as such, unless the calls on it are followed and have records of their own.
     pub fn is_billable(&self) -> bool {
         let Some(status) = self.status.filter(|_| !matches!(self.outcome, Outcome::Refused(_))) else { return false };
-        let charged = !matches!(self.operation, Operation::Other | Operation::CountTokens);
-        status == StatusCode::SWITCHING_PROTOCOLS || (charged && status.is_success())
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            // On a WebSocket, no status says that a call was refused.
+            let is_refused = self.error.is_some() && self.usage.is_none();
+            return self.operation != Operation::Session && !is_refused;
+        }
+        let charged = !matches!(self.operation, Operation::Other | Operation::CountTokens | Operation::Session);
+        charged && status.is_success()
     }
 
     /// What went wrong, as one low-cardinality word for `error.type`; `None` for a good answer.
@@ -218,7 +223,12 @@ pub(crate) mod tests {
         assert!(Record { outcome: Outcome::ClientGone, ..chat() }.is_billable());
         let socket = Record { operation: Operation::Other, status: Some(StatusCode::SWITCHING_PROTOCOLS), ..chat() };
         assert!(socket.is_billable(), "a WebSocket's tokens are not known to be none");
+        let turn = Record { operation: Operation::Realtime, ..socket.clone() };
+        assert!(turn.is_billable(), "a response on a WebSocket");
         for free in [
+            Record { operation: Operation::Session, ..socket },
+            Record { error: Some(ErrorKind::InvalidRequest), usage: None, ..turn },
+            Record { operation: Operation::Session, ..chat() },
             Record { operation: Operation::Other, ..chat() },
             Record { operation: Operation::CountTokens, ..chat() },
             Record { status: Some(StatusCode::UNAUTHORIZED), ..chat() },

@@ -40,6 +40,8 @@ pub enum Operation {
     Ocr,
     /// A conversation by sound over one long connection.
     Realtime,
+    /// A WebSocket on which calls are made that are exchanges of their own. It costs nothing itself.
+    Session,
     /// Work handed in to be done later. Its results are fetched by other calls, any number of times.
     Batch,
     /// A file handed in.
@@ -67,6 +69,7 @@ impl Operation {
             Self::Moderation => "moderation",
             Self::Ocr => "ocr",
             Self::Realtime => "realtime",
+            Self::Session => "session",
             Self::Batch => "batch",
             Self::File => "file",
             Self::FineTuning => "fine_tuning",

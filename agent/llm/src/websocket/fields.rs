@@ -163,8 +163,10 @@ impl Kind {
             | "response.incomplete"
             | "response.failed"
             | "response.cancelled" => Self::Done,
-            _ if name.starts_with("response.") && name.ends_with(".delta") => Self::Content,
-            _ => Self::Other,
+            _ => match name.rsplit_once('.') {
+                Some((what, "delta")) if what.starts_with("response.") => Self::Content,
+                _ => Self::Other,
+            },
         }
     }
 }

@@ -83,7 +83,7 @@ impl Frames {
                     let (piece, rest) = bytes.split_at(taken);
                     let mut mask = mask;
                     if is_last.is_some() {
-                        self.payload(piece, &mask, messages)?;
+                        self.payload(piece, mask, messages)?;
                         mask.rotate_left(taken % 4);
                     }
                     self.at = At::Payload { left: left - taken as u64, mask, is_last };
@@ -141,7 +141,7 @@ impl Frames {
         Ok(())
     }
 
-    fn payload(&mut self, bytes: &[u8], mask: &[u8; 4], messages: &mut impl Messages) -> Result<(), Stop> {
+    fn payload(&mut self, bytes: &[u8], mask: [u8; 4], messages: &mut impl Messages) -> Result<(), Stop> {
         if self.from == Sender::Server {
             return self.unmasked(bytes, messages);
         }
@@ -150,20 +150,18 @@ impl Frames {
         for piece in bytes.chunks(BLOCK) {
             let block = &mut block[..piece.len()];
             block.copy_from_slice(piece);
-            unmask(block, *mask);
+            unmask(block, mask);
             self.unmasked(block, messages)?;
         }
         Ok(())
     }
 
     fn unmasked(&mut self, bytes: &[u8], messages: &mut impl Messages) -> Result<(), Stop> {
-        match (&mut self.inflate, self.message) {
-            (Some(inflate), Message::Compressed) => inflate.push(bytes, |text| messages.part(text)),
-            _ => {
-                messages.part(bytes);
-                Ok(())
-            }
+        if let (Some(inflate), Message::Compressed) = (&mut self.inflate, self.message) {
+            return inflate.push(bytes, |text| messages.part(text));
         }
+        messages.part(bytes);
+        Ok(())
     }
 
     fn end_if_empty(&mut self, messages: &mut impl Messages) -> Result<(), Stop> {

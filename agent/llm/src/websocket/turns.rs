@@ -255,7 +255,7 @@ impl Turn {
             unmetered: report.usage.is_none().then_some(Unmetered::NotReported),
             model,
             error: failure.or(self.error),
-            ..ResponseFacts::default()
+            cost: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! After a switch of protocols (WebSocket, for one) the bytes go through as they are.
+//! After a switch of protocols (WebSocket, for one) the bytes go through as they are, and a session may look at them.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 
+use super::websocket::{Session, Tapped};
 use crate::exchange::Open;
 use crate::upstream::{Lease, Watched, Wire};
 
@@ -17,7 +18,13 @@ use crate::upstream::{Lease, Watched, Wire};
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Relays until both sides have closed, and then ends the exchange. The lease is held as long.
-pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, lease: Lease) {
+pub(super) async fn relay(
+    client: OnUpgrade,
+    server: OnUpgrade,
+    mut open: Open,
+    session: Option<Box<Session>>,
+    lease: Lease,
+) {
     // From here on either direction's end is the other's too.
     lease.switched();
     let (client, server) = match tokio::join!(client, server) {
@@ -26,22 +33,46 @@ pub(super) async fn relay(client: OnUpgrade, server: OnUpgrade, mut open: Open, 
         (_, Err(_)) => return open.end(Outcome::UpstreamFailed(UpstreamFailure::Reset)),
     };
     let wire = Arc::new(Wire::default());
-    let mut client = TokioIo::new(client);
+    let mut relayed = Relayed { open, wire: Arc::clone(&wire) };
+    let mut client = Tapped { io: TokioIo::new(client), session };
     let mut server = Watched::new(TokioIo::new(server), Arc::clone(&wire));
     let result = copy_bidirectional(&mut client, &mut server).await;
     if result.is_err() {
         // The side that broke is not waited for, and the other is dropped without an orderly close, as it happened here.
         drop(tokio::join!(timeout(FLUSH, client.flush()), timeout(FLUSH, server.flush())));
     }
-    if let Some(exchange) = open.exchange() {
-        exchange.relayed(wire.sent(), wire.received());
-    }
-    open.end(match result {
+    let outcome = match result {
         Ok(_) => Outcome::Completed,
         // Closed without TLS's own goodbye, as many do after a WebSocket's.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Outcome::Completed,
         Err(_) if wire.has_ended() => Outcome::UpstreamFailed(UpstreamFailure::Reset),
         Err(_) => Outcome::ClientGone,
-    });
+    };
+    let lost = client.session.take().and_then(|session| session.end(outcome));
+    if let (Some((operation, reason)), Some(exchange)) = (lost, relayed.open.exchange()) {
+        exchange.lost_track(operation, reason);
+    }
+    relayed.count();
+    relayed.open.end(outcome);
     drop(lease);
+}
+
+/// An exchange whose bytes are counted at its end, also when the agent's comes first.
+struct Relayed {
+    open: Open,
+    wire: Arc<Wire>,
+}
+
+impl Relayed {
+    fn count(&mut self) {
+        if let Some(exchange) = self.open.exchange() {
+            exchange.relayed(self.wire.sent(), self.wire.received());
+        }
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        self.count();
+    }
 }

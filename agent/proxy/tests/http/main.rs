@@ -9,3 +9,4 @@ mod stress;
 mod support;
 mod upgrade;
 mod upstream;
+mod websocket;

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tollgate_ledger::Record;
+use tollgate_ledger::{Opened, Record};
 use tollgate_llm::{Catalogue, Provider};
 use tollgate_proxy::drain;
 use tollgate_proxy::http::{Connection, Http, ServeError};
@@ -40,11 +40,16 @@ pub(crate) async fn patiently<F: Future>(future: F) -> F::Output {
 pub(crate) struct Recorder {
     records: Mutex<Vec<Record>>,
     events: Mutex<Vec<UpstreamEvent>>,
+    opened: Mutex<usize>,
     leaks: Mutex<usize>,
     news: Notify,
 }
 
 impl Observer for Recorder {
+    fn opened(&self, _: &Opened) {
+        *self.opened.lock() += 1;
+    }
+
     fn settled(&self, record: Record) {
         self.records.lock().push(record);
         self.news.notify_waiters();
@@ -80,6 +85,10 @@ impl Recorder {
 
     pub(crate) async fn record(&self) -> Record {
         self.records(1).await.remove(0)
+    }
+
+    pub(crate) fn opened(&self) -> usize {
+        *self.opened.lock()
     }
 
     pub(crate) fn settled(&self) -> usize {

@@ -1,0 +1,194 @@
+//! The calls on a WebSocket, each with a record of its own, told from a look at the bytes as they pass.
+//!
+//! What the client sends is looked at before it goes on, so that a call is opened before its last byte leaves; that is as quick
+//! as copying, nearly. What the provider sends is handed on first.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tollgate_ledger::{Id, Opened, Outcome, Record, UpstreamFailure};
+use tollgate_llm::{Operation, ResponseFacts, Sender, SocketEvent, SocketMeter, Unmetered, UsageSource};
+
+use crate::drain;
+use crate::exchange::price;
+use crate::observe::Observer;
+
+/// The calls on one WebSocket, which are called turns.
+pub(super) struct Session {
+    meter: Option<SocketMeter>,
+    /// What the turns' records have in common.
+    common: Record,
+    open: Vec<Turn>,
+    observer: Arc<dyn Observer>,
+    drain: drain::Watch,
+    /// Which end said, or showed, first that it was over.
+    ended_by: Option<Sender>,
+}
+
+/// A turn that has not ended.
+struct Turn {
+    number: u64,
+    began: Instant,
+    /// As far as it is known.
+    record: Record,
+}
+
+impl Session {
+    pub(super) fn new(meter: SocketMeter, common: Record, observer: Arc<dyn Observer>, drain: drain::Watch) -> Self {
+        Self { meter: Some(meter), common, open: Vec::new(), observer, drain, ended_by: None }
+    }
+
+    /// Looks at bytes from one end.
+    fn look(&mut self, sender: Sender, bytes: &[u8]) {
+        let Some(mut meter) = self.meter.take() else { return };
+        meter.push(sender, bytes);
+        for event in meter.events() {
+            self.take(event);
+        }
+        self.ended_by = self.ended_by.or(meter.closed_by());
+        self.meter = Some(meter);
+    }
+
+    fn take(&mut self, event: SocketEvent) {
+        match event {
+            SocketEvent::Began { turn, operation, model } => {
+                let record = Record {
+                    id: Id::new(),
+                    started: SystemTime::now(),
+                    operation,
+                    request_model: model,
+                    ..self.common.clone()
+                };
+                self.observer.opened(&opened(&record));
+                self.open.push(Turn { number: turn, began: Instant::now(), record });
+            }
+            SocketEvent::Answered { turn, is_content } => {
+                if let Some(turn) = self.open.iter_mut().find(|open| open.number == turn) {
+                    let elapsed = turn.began.elapsed();
+                    turn.record.time_to_first_byte.get_or_insert(elapsed);
+                    if is_content {
+                        turn.record.time_to_first_token.get_or_insert(elapsed);
+                    }
+                }
+            }
+            SocketEvent::Ended { turn, facts } => self.settle(turn, *facts, Outcome::Completed),
+        }
+    }
+
+    fn settle(&mut self, number: u64, facts: ResponseFacts, outcome: Outcome) {
+        let Some(at) = self.open.iter().position(|turn| turn.number == number) else { return };
+        let Turn { began, record, .. } = self.open.swap_remove(at);
+        let mut record = Record {
+            duration: began.elapsed(),
+            response_model: facts.model,
+            usage: facts.usage,
+            usage_source: facts.source,
+            outcome,
+            error: facts.error,
+            ..record
+        };
+        price(&mut record);
+        self.observer.settled(record);
+    }
+
+    /// The WebSocket is gone. `outcome` is its own; it says why turns were cut off, unless the ends showed it themselves. Tells
+    /// why turns may be missing, if they may, and what they would have been.
+    pub(super) fn end(mut self, outcome: Outcome) -> Option<(Operation, Unmetered)> {
+        self.end_once(outcome).map(|reason| (self.common.operation, reason))
+    }
+
+    fn end_once(&mut self, outcome: Outcome) -> Option<Unmetered> {
+        let remains = self.meter.take()?.finish();
+        let cut = match (outcome, self.ended_by) {
+            (Outcome::Stopped, _) => Outcome::Stopped,
+            (_, Some(Sender::Client)) | (Outcome::ClientGone, None) => Outcome::ClientGone,
+            _ => Outcome::UpstreamFailed(UpstreamFailure::Reset),
+        };
+        for (turn, mut facts) in remains.open {
+            // The provider has told why it goes no further.
+            let outcome = if facts.error.is_some() { Outcome::Completed } else { cut };
+            if outcome == cut && facts.source == UsageSource::None {
+                facts.source = UsageSource::Partial;
+            }
+            self.settle(turn, facts, outcome);
+        }
+        remains.unmetered
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The relay was dropped with the runtime, when the agent ended.
+        self.end_once(if self.drain.is_abandoned() { Outcome::Stopped } else { Outcome::ClientGone });
+    }
+}
+
+fn opened(record: &Record) -> Opened {
+    Opened {
+        id: record.id,
+        started: record.started,
+        provider: Arc::clone(&record.provider),
+        region: record.region.clone(),
+        host: Arc::clone(&record.host),
+        operation: record.operation,
+        request_model: record.request_model.clone(),
+        credential: record.credential.clone(),
+        caller: Arc::clone(&record.caller),
+    }
+}
+
+/// A client's end of a switched connection, whose bytes a session looks at, if there is one.
+pub(super) struct Tapped<T> {
+    pub(super) io: T,
+    pub(super) session: Option<Box<Session>>,
+}
+
+impl<T> Tapped<T> {
+    fn ended(&mut self, by: Sender) {
+        if let Some(session) = &mut self.session {
+            session.ended_by.get_or_insert(by);
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Tapped<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let has_room = buf.remaining() > 0;
+        let result = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        let bytes = &buf.filled()[before..];
+        if result.is_err() || (bytes.is_empty() && has_room) {
+            self.ended(Sender::Client);
+        } else if let Some(session) = &mut self.session {
+            session.look(Sender::Client, bytes);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Tapped<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        match (&result, &mut self.session) {
+            (Ok(written), Some(session)) => session.look(Sender::Server, &bytes[..*written]),
+            (Err(_), _) => self.ended(Sender::Client),
+            _ => {}
+        }
+        Poll::Ready(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// The provider has sent all that it will.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ended(Sender::Server);
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
