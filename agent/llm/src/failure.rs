@@ -106,6 +106,15 @@ impl ErrorKind {
         })
     }
 
+    /// How much it says, to choose among several for one failure.
+    pub(crate) fn rank(self) -> u8 {
+        match self {
+            Self::Other => 0,
+            Self::InvalidRequest | Self::ServerError => 1,
+            _ => 2,
+        }
+    }
+
     /// Reads the word a provider uses as an error's type, code or status. `None` for words not known here.
     pub(crate) fn named(word: &str) -> Option<Self> {
         Some(match word {

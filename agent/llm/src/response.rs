@@ -185,7 +185,9 @@ impl ResponseMeter {
             None => Unmetered::Operation,
         });
         let error = match (tally.error, self.status_error) {
-            (Some(ErrorKind::Other) | None, Some(by_status)) => Some(by_status),
+            (None, by_status) => by_status,
+            // Some say no more in the body than that the request was at fault.
+            (Some(in_body), Some(by_status)) if by_status.rank() > in_body.rank() => Some(by_status),
             (in_body, _) => in_body,
         };
         let is_untold =

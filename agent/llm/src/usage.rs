@@ -69,8 +69,9 @@ impl ServiceTier {
     /// Reads a provider's own word; unknown words are the standard tier.
     pub(crate) fn named(word: &str) -> Self {
         match word {
-            "flex" => Self::Flex,
-            "priority" => Self::Priority,
+            // The second word of each is Vertex's.
+            "flex" | "ON_DEMAND_FLEX" => Self::Flex,
+            "priority" | "ON_DEMAND_PRIORITY" => Self::Priority,
             "fast" => Self::Fast,
             "batch" => Self::Batch,
             _ => Self::Standard,

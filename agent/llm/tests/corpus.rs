@@ -23,6 +23,8 @@ struct Expected {
     source: String,
     unmetered: Option<String>,
     model: Option<String>,
+    /// In US dollars, where the provider says it.
+    cost: Option<String>,
     error: Option<String>,
 }
 
@@ -39,7 +41,14 @@ struct Counts {
     cache_read_audio: u64,
     output_audio: u64,
     output_image: u64,
+    input_image: u64,
+    input_tool: u64,
     web_searches: u64,
+    server_tools: u64,
+    images: u64,
+    audio_ms: u64,
+    characters: u64,
+    search_units: u64,
     tier: Option<String>,
 }
 
@@ -48,8 +57,12 @@ fn ok() -> u16 {
 }
 
 /// What a body's ending says of it.
-const KINDS: [(&str, &str); 3] =
-    [("text/event-stream; charset=utf-8", "sse"), ("application/json", "json"), (frames::TYPE, "frames")];
+const KINDS: [(&str, &str); 4] = [
+    ("text/event-stream; charset=utf-8", "sse"),
+    ("application/json", "json"),
+    ("application/x-ndjson", "ndjson"),
+    (frames::TYPE, "frames"),
+];
 
 struct Case {
     name: String,
@@ -86,6 +99,16 @@ fn cases() -> Vec<Case> {
             "openai-chat" => Api::ChatCompletions,
             "openai-responses" => Api::Responses,
             "openai-embeddings" => Api::Embeddings,
+            "openai-images" => Api::Images,
+            "openai-transcription" => Api::Transcription,
+            "openai-speech" => Api::Speech,
+            "openai-moderations" => Api::Moderations,
+            "mistral-conversations" => Api::Conversations,
+            "cohere-chat" => Api::CohereChat,
+            "cohere-embed" => Api::CohereEmbed,
+            "rerank" => Api::Rerank,
+            "ollama" => Api::Ollama,
+            "vertex-predict" => Api::Predict,
             "anthropic" => Api::Messages,
             "gemini" => Api::GenerateContent,
             "gemini-embed" => Api::EmbedContent,
@@ -129,7 +152,14 @@ fn counts(usage: &Usage) -> Counts {
         cache_read_audio: usage.cache_read_audio,
         output_audio: usage.output_audio,
         output_image: usage.output_image,
+        input_image: usage.input_image,
+        input_tool: usage.input_tool,
         web_searches: usage.web_searches,
+        server_tools: usage.server_tools,
+        images: usage.images,
+        audio_ms: usage.audio_ms,
+        characters: usage.characters,
+        search_units: usage.search_units,
         tier: (tier != "standard").then(|| tier.to_owned()),
     }
 }
@@ -144,10 +174,11 @@ fn every_case_says_what_was_worked_out_by_hand() {
             facts.source.as_str(),
             facts.unmetered.map(|reason| reason.as_str().to_owned()),
             facts.model.map(|model| model.to_string()),
+            facts.cost.map(|cost| cost.to_string()),
             facts.error.map(|error| error.as_str().to_owned()),
         );
-        let Expected { usage, source, unmetered, model, error, .. } = case.expected;
-        let expected = (usage, source.as_str(), unmetered, model, error);
+        let Expected { usage, source, unmetered, model, cost, error, .. } = case.expected;
+        let expected = (usage, source.as_str(), unmetered, model, cost, error);
         if found != expected {
             wrong.push(format!("{}:\n  found    {found:?}\n  expected {expected:?}", case.name));
         }

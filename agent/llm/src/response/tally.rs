@@ -220,12 +220,7 @@ impl Tally {
         };
         // Of type, code and status, the one that says most.
         if let Some(kind) = kind {
-            let rank = |kind| match kind {
-                ErrorKind::Other => 0,
-                ErrorKind::InvalidRequest | ErrorKind::ServerError => 1,
-                _ => 2,
-            };
-            if self.item.error.is_none_or(|known| rank(kind) > rank(known)) {
+            if self.item.error.is_none_or(|known| kind.rank() > known.rank()) {
                 self.item.error = Some(kind);
             }
         }

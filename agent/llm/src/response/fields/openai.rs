@@ -119,7 +119,7 @@ pub(super) static CONVERSATIONS: LazyLock<Reader> = LazyLock::new(|| {
             ("usage.", USAGE),
             ("", ERROR),
         ],
-        &["\"usage\"", "\"error\""],
+        &["\"usage\"", "\"error\"", "\"conversation.response.error\""],
         Some("\"model\""),
     )
 });
