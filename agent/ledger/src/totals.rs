@@ -32,6 +32,8 @@ pub struct Totals {
     pub partial: u64,
     /// Calls whose tokens were counted or guessed by us, at least in part.
     pub estimated: u64,
+    /// Calls whose agent died before they ended, so that a later one wrote them down.
+    pub lost: u64,
 }
 
 impl Totals {
@@ -53,6 +55,7 @@ impl Totals {
             uncounted: (!counted && record.is_billable()).into(),
             partial: (counted && record.usage_source == UsageSource::Partial).into(),
             estimated: (counted && record.usage_source == UsageSource::Estimated).into(),
+            lost: 0,
         }
     }
 
@@ -71,6 +74,7 @@ impl Totals {
             (&mut self.uncounted, other.uncounted),
             (&mut self.partial, other.partial),
             (&mut self.estimated, other.estimated),
+            (&mut self.lost, other.lost),
         ] {
             *sum = sum.saturating_add(value);
         }
@@ -79,7 +83,7 @@ impl Totals {
 
     /// Whether something was used that `cost` does not hold.
     pub fn is_lower_bound(&self) -> bool {
-        self.unpriced > 0 || self.uncounted > 0 || self.partial > 0
+        self.unpriced > 0 || self.uncounted > 0 || self.partial > 0 || self.lost > 0
     }
 
     /// The cost for the eye: `≥` before what is only a part of it, `~` before what holds estimates, and `unknown` where
@@ -99,6 +103,7 @@ impl Totals {
             (self.unpriced, "at a price that is not known"),
             (self.uncounted, "answered without a token count"),
             (self.partial, "cut short, and counted up to there"),
+            (self.lost, "still open when the agent died"),
         ];
         let mut notes: Vec<String> = parts.iter().filter_map(|&(number, what)| told(number, what)).collect();
         for (index, note) in notes.iter_mut().enumerate() {

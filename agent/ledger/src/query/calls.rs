@@ -1,0 +1,282 @@
+//! Single exchanges, and what is in flight.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row as SqlRow, params, params_from_iter};
+
+use super::error::QueryError;
+use super::filter::{Filter, Models};
+use super::group::dollars;
+use super::reader::Reader;
+use crate::line::Line;
+use crate::record::Id;
+
+/// All that [`Reader::line`] reads, in its order.
+const COLUMNS: &str = "id, started, duration, first_byte, first_token, provider, region, host, operation, request_model, \
+    response_model, input, output, cache_read, cache_write, reasoning, cache_write_1h, input_audio, cache_read_audio, \
+    output_audio, input_image, output_image, input_tool, web_searches, server_tools, images, audio_ms, characters, \
+    search_units, tier, source, cost_nano, cost_atto, price_from, price_status, status, outcome, error_type, stream, \
+    request_bytes, response_bytes, request_id, credential, caller, pid, is_billable";
+
+/// How much later than another that began at the same time an exchange may be written down, in microseconds.
+const LAG: i64 = 60_000_000;
+
+/// How much longer than a window an exchange may have lasted to be found in it, in microseconds.
+const LONG: i64 = 3_600_000_000;
+
+/// An exchange that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flight {
+    /// When it began.
+    pub started: SystemTime,
+    /// As in `gen_ai.provider.name`.
+    pub provider: Arc<str>,
+    /// The model that is asked for.
+    pub model: Option<Arc<str>>,
+    /// As in `gen_ai.operation.name`.
+    pub operation: Arc<str>,
+    /// File name of the caller's executable.
+    pub program: Arc<str>,
+    /// Login name.
+    pub user: Arc<str>,
+    /// systemd's unit.
+    pub unit: Option<Arc<str>>,
+    /// Id of the container.
+    pub container: Option<Arc<str>>,
+}
+
+/// Where a reader is who wants each exchange once, as it ends.
+#[derive(Debug)]
+pub struct Cursor {
+    filter: Filter,
+    /// Exchanges that were told, from `newest` back to the limit of the writers' lag.
+    told: HashMap<[u8; 16], i64>,
+    /// Those in flight at the last look, which may have begun long ago.
+    open: HashSet<(i64, [u8; 16])>,
+    newest: i64,
+}
+
+impl Cursor {
+    /// For these calls; [`Reader::last`] or [`Reader::ended_since`] says where it begins.
+    pub fn new(filter: Filter) -> Self {
+        Self { filter, told: HashMap::new(), open: HashSet::new(), newest: 0 }
+    }
+
+    fn tell(&mut self, id: [u8; 16], started: i64) -> bool {
+        self.newest = self.newest.max(started);
+        self.told.insert(id, started).is_none()
+    }
+}
+
+impl Reader {
+    /// Calls `each` for every exchange, in the order of their beginnings, and says whether the provider charges for it, as
+    /// far as can be told. What is rolled up is not among them.
+    pub fn each(&self, filter: &Filter, mut each: impl FnMut(&Line<'_>, bool)) -> Result<(), QueryError> {
+        let condition = filter.condition(Models::Both);
+        let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} ORDER BY started, id", condition.sql);
+        self.lines(&self.connection, &sql, condition.values, each).map_err(|error| self.error(error))
+    }
+
+    /// The last `number` exchanges by their beginning, or all, in the order in which they ended; the cursor is then
+    /// behind them.
+    pub fn last(&self, cursor: &mut Cursor, number: Option<usize>) -> Result<Vec<Line<'static>>, QueryError> {
+        let limit = number.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX));
+        self.begin(cursor, &format!("1 ORDER BY started DESC, id DESC LIMIT {limit}"))
+    }
+
+    /// The exchanges that ended from then on, except those that took hours; the cursor is then behind them.
+    pub fn ended_since(&self, cursor: &mut Cursor, since: Timestamp) -> Result<Vec<Line<'static>>, QueryError> {
+        let since = since.as_microsecond();
+        let from = since.saturating_sub(LONG);
+        self.begin(cursor, &format!("started >= {from} AND started + duration >= {since}"))
+    }
+
+    fn begin(&self, cursor: &mut Cursor, which: &str) -> Result<Vec<Line<'static>>, QueryError> {
+        let read = |cursor: &mut Cursor| {
+            let transaction = self.connection.unchecked_transaction()?;
+            let condition = cursor.filter.condition(Models::Both);
+            let mut lines = Vec::new();
+            let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} AND {which}", condition.sql);
+            self.lines(&transaction, &sql, condition.values, |line, _| lines.push(line.clone()))?;
+            // What is left out by the filter or the number is behind the cursor too.
+            cursor.newest =
+                transaction.query_row("SELECT coalesce(max(started), 0) FROM exchange", [], |row| row.get(0))?;
+            let mut statement = transaction.prepare("SELECT id, started FROM exchange WHERE started >= ?")?;
+            let mut rows = statement.query([cursor.newest - LAG])?;
+            while let Some(row) = rows.next()? {
+                cursor.tell(row.get(0)?, row.get(1)?);
+            }
+            cursor.open = open(&transaction)?;
+            Ok(sorted(lines))
+        };
+        read(cursor).map_err(|error| self.error(error))
+    }
+
+    /// The exchanges that have ended since the last look, in the order in which they ended.
+    pub fn next(&self, cursor: &mut Cursor) -> Result<Vec<Line<'static>>, QueryError> {
+        let read = |cursor: &mut Cursor| {
+            let transaction = self.connection.unchecked_transaction()?;
+            let condition = cursor.filter.condition(Models::Both);
+            let mut lines = Vec::new();
+            let mut fresh = HashSet::new();
+            {
+                // The key alone, of what is mostly known already.
+                let mut statement =
+                    transaction.prepare_cached("SELECT started, id FROM exchange WHERE started >= ?")?;
+                let mut rows = statement.query([cursor.newest - LAG])?;
+                while let Some(row) = rows.next()? {
+                    let (started, id) = (row.get(0)?, row.get(1)?);
+                    if cursor.tell(id, started) {
+                        fresh.insert((started, id));
+                    }
+                }
+            }
+            let now_open = open(&transaction)?;
+            fresh.extend(cursor.open.difference(&now_open).filter(|(_, id)| !cursor.told.contains_key(id)).copied());
+            let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} AND started = ? AND id = ?", condition.sql);
+            for (started, id) in fresh {
+                let mut values = condition.values.clone();
+                values.extend([Value::from(started), Value::from(id.to_vec())]);
+                self.lines(&transaction, &sql, values, |line, _| lines.push(line.clone()))?;
+            }
+            cursor.open = now_open;
+            let oldest = cursor.newest - LAG;
+            cursor.told.retain(|_, started| *started >= oldest);
+            Ok(sorted(lines))
+        };
+        read(cursor).map_err(|error| self.error(error))
+    }
+
+    /// What has not ended, the oldest first.
+    pub fn in_flight(&self) -> Result<Vec<Flight>, QueryError> {
+        let read = || {
+            let sql = "SELECT started, provider, request_model, operation, caller FROM open ORDER BY started, id";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let flights = statement.query_map([], |row| {
+                let caller = self.caller(row.get(4)?)?;
+                let known = |text: Option<Arc<str>>| text.unwrap_or_else(|| "-".into());
+                Ok(Flight {
+                    started: time(row.get(0)?),
+                    provider: known(self.text(row.get(1)?)?),
+                    model: self.text(row.get(2)?)?,
+                    operation: known(self.text(row.get(3)?)?),
+                    program: known(caller.program.clone()),
+                    user: known(caller.user.clone()),
+                    unit: caller.unit.clone(),
+                    container: caller.container.clone(),
+                })
+            })?;
+            flights.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    fn lines(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        values: Vec<Value>,
+        mut each: impl FnMut(&Line<'static>, bool),
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            each(&self.line(row)?, row.get(45)?);
+        }
+        Ok(())
+    }
+
+    /// A row with [`COLUMNS`].
+    fn line(&self, row: &SqlRow<'_>) -> rusqlite::Result<Line<'static>> {
+        let text = |column: usize| -> rusqlite::Result<Option<Cow<'static, str>>> {
+            Ok(self.text(row.get(column)?)?.map(|text| Cow::Owned(text.to_string())))
+        };
+        let word = |column| text(column).map(Option::unwrap_or_default);
+        let count = |column: usize| {
+            row.get::<_, Option<i64>>(column).map(|count| count.map(|count| count.max(0).cast_unsigned()))
+        };
+        let rare = |column| count(column).map(|count| count.filter(|count| *count > 0));
+        let milliseconds =
+            |column: usize| row.get::<_, Option<i64>>(column).map(|span| span.map(|span| span as f64 / 1e3));
+        let tokens = row.get::<_, Option<i64>>(11)?.is_some();
+        let caller = self.caller(row.get(43)?)?;
+        let owned = |text: &Option<Arc<str>>| text.as_ref().map(|text| Cow::Owned(text.to_string()));
+        let cost = match (row.get::<_, Option<i64>>(31)?, row.get::<_, Option<i64>>(32)?) {
+            (Some(nano), atto) => Some(dollars(nano.into(), atto.unwrap_or(0).into()).to_string().into()),
+            (None, _) => None,
+        };
+        Ok(Line {
+            id: Id::from_bytes(row.get(0)?).to_string().into(),
+            started: time(row.get(1)?),
+            duration_ms: milliseconds(2)?.unwrap_or(0.0),
+            time_to_first_byte_ms: milliseconds(3)?,
+            time_to_first_token_ms: milliseconds(4)?,
+            provider: word(5)?,
+            region: text(6)?,
+            host: word(7)?,
+            operation: word(8)?,
+            request_model: text(9)?,
+            response_model: text(10)?,
+            input_tokens: count(11)?,
+            output_tokens: count(12)?,
+            cache_read_tokens: count(13)?,
+            cache_write_tokens: count(14)?,
+            reasoning_tokens: count(15)?,
+            cache_write_1h_tokens: rare(16)?,
+            input_audio_tokens: rare(17)?,
+            cache_read_audio_tokens: rare(18)?,
+            output_audio_tokens: rare(19)?,
+            input_image_tokens: rare(20)?,
+            output_image_tokens: rare(21)?,
+            input_tool_tokens: rare(22)?,
+            web_searches: rare(23)?,
+            server_tools: rare(24)?,
+            images: rare(25)?,
+            audio_ms: rare(26)?,
+            characters: rare(27)?,
+            search_units: rare(28)?,
+            service_tier: if tokens { text(29)? } else { None },
+            usage_source: word(30)?,
+            cost_usd: cost,
+            price_from: text(33)?,
+            price_status: text(34)?,
+            status: row.get(35)?,
+            outcome: word(36)?,
+            error_type: text(37)?,
+            stream: row.get(38)?,
+            request_bytes: count(39)?.unwrap_or(0),
+            response_bytes: count(40)?.unwrap_or(0),
+            request_id: row.get::<_, Option<String>>(41)?.map(Cow::Owned),
+            credential: text(42)?,
+            program: owned(&caller.program).unwrap_or_default(),
+            executable: owned(&caller.executable),
+            user: owned(&caller.user).unwrap_or_default(),
+            uid: caller.uid,
+            pid: row.get(44)?,
+            cgroup: owned(&caller.cgroup),
+            unit: owned(&caller.unit),
+            container: owned(&caller.container),
+        })
+    }
+}
+
+fn open(connection: &Connection) -> rusqlite::Result<HashSet<(i64, [u8; 16])>> {
+    let mut statement = connection.prepare_cached("SELECT started, id FROM open")?;
+    let keys = statement.query_map(params![], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    keys.collect()
+}
+
+fn time(microseconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(microseconds.max(0).cast_unsigned())
+}
+
+fn sorted(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
+    let ended = |line: &Line<'_>| line.started + Duration::from_secs_f64(line.duration_ms.max(0.0) / 1e3);
+    lines.sort_by(|a, b| ended(a).cmp(&ended(b)).then_with(|| a.id.cmp(&b.id)));
+    lines
+}

@@ -1,0 +1,88 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::error::QueryError;
+use crate::store::open_read_only;
+
+/// The ledger, open to be read, while agents may be writing it.
+pub struct Reader {
+    path: PathBuf,
+    pub(super) connection: Connection,
+    texts: RefCell<HashMap<i64, Option<Arc<str>>>>,
+    callers: RefCell<HashMap<i64, Arc<Caller>>>,
+}
+
+/// A caller as the ledger has it.
+#[derive(Default)]
+pub(super) struct Caller {
+    pub(super) program: Option<Arc<str>>,
+    pub(super) executable: Option<Arc<str>>,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) uid: u32,
+    pub(super) cgroup: Option<Arc<str>>,
+    pub(super) unit: Option<Arc<str>>,
+    pub(super) container: Option<Arc<str>>,
+}
+
+impl Reader {
+    /// Opens the ledger in this file.
+    pub fn open(path: &Path) -> Result<Self, QueryError> {
+        let connection = open_read_only(path).map_err(|error| QueryError::new(path, error))?;
+        Ok(Self { path: path.into(), connection, texts: RefCell::default(), callers: RefCell::default() })
+    }
+
+    pub(super) fn error(&self, error: rusqlite::Error) -> QueryError {
+        QueryError::new(&self.path, error)
+    }
+
+    /// The text that a number refers to; `None` for what is not known.
+    pub(super) fn text(&self, id: i64) -> rusqlite::Result<Option<Arc<str>>> {
+        if id == 0 {
+            return Ok(None);
+        }
+        if let Some(text) = self.texts.borrow().get(&id) {
+            return Ok(text.clone());
+        }
+        let mut statement = self.connection.prepare_cached("SELECT value FROM text WHERE id = ?")?;
+        let text: Option<Arc<str>> = statement.query_row([id], |row| row.get(0)).optional()?;
+        self.texts.borrow_mut().insert(id, text.clone());
+        Ok(text)
+    }
+
+    pub(super) fn caller(&self, id: i64) -> rusqlite::Result<Arc<Caller>> {
+        if let Some(caller) = self.callers.borrow().get(&id) {
+            return Ok(Arc::clone(caller));
+        }
+        let sql = "SELECT program, executable, user, uid, cgroup, unit, container FROM caller WHERE id = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let caller = statement
+            .query_row([id], |row| {
+                let text = |column| self.text(row.get(column)?);
+                Ok(Caller {
+                    program: text(0)?,
+                    executable: text(1)?,
+                    user: text(2)?,
+                    uid: row.get(3)?,
+                    cgroup: text(4)?,
+                    unit: text(5)?,
+                    container: text(6)?,
+                })
+            })
+            .optional()?;
+        let caller = Arc::new(caller.unwrap_or_default());
+        self.callers.borrow_mut().insert(id, Arc::clone(&caller));
+        Ok(caller)
+    }
+}
+
+/// How a workload is named: the program, and its container or systemd unit where it has one.
+pub fn workload(program: &str, unit: Option<&str>, container: Option<&str>) -> String {
+    match container.map(|id| id.get(..12).unwrap_or(id)).or(unit) {
+        Some(place) => format!("{program}@{place}"),
+        None => program.into(),
+    }
+}
