@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tollgate_ledger::query::Dimension;
 
 use crate::exec::ChildArgs;
 
@@ -43,6 +45,18 @@ pub(crate) enum Command {
     /// Look for whatever would keep Tollgate from working here, and say what to do about it
     #[command(after_help = "Exit code: 0 when nothing is in the way, 1 otherwise.")]
     Doctor(ConfigArgs),
+    /// Add up what was used, by provider and model or whatever else is asked
+    ///
+    /// Reads the ledger that `tollgate run` writes, and may do so while it writes. Sums are exact. What has no known price or no
+    /// token count is told as such, never as $0.
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
+    /// Watch calls as they happen: in flight, tokens a second, dollars an hour
+    #[command(after_help = TOP_HELP)]
+    Top(TopArgs),
+    /// Print calls as they end, a line each
+    #[command(after_help = TAIL_HELP)]
+    Tail(TailArgs),
     /// Show the version, and what it was built from
     Version,
     #[command(hide = true)]
@@ -73,6 +87,127 @@ pub(crate) struct ExecArgs {
     /// The command to run, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+const REPORT_HELP: &str = "\
+Examples:
+  tollgate report                                         everything, by provider and model
+  tollgate report --by user --since month                 this month, by user
+  tollgate report --by day,workload --since 7d            a week, day by day and program by program
+  tollgate report --since 2026-11-01 --until 2026-12-01 --format csv --output november.csv
+  tollgate report --model 'claude-*' --by program --format json | jq .total.cost_usd
+  tollgate report --format focus --since 2026-11 --output focus.csv      for the FinOps tool
+
+Times are spans back from now (30m, 24h, 7d, 2w), days (2026-11-01), months (2026-11), times (2026-11-01T09:30, or with an
+offset), or now, today, yesterday, hour, week, month, year: the beginning of it. --until is the first moment left out.
+
+Exit code: 0 also when nothing was used; 66 when there is no ledger, 77 when it may not be read, 64 for a wrong command line.";
+
+const TOP_HELP: &str = "\
+Keys: c cost, t tokens, n calls, e errors, f in flight, l first token, m model: sort; w workloads, b both, p pause, q quit.
+Example for scripts: tollgate top --once";
+
+const TAIL_HELP: &str = "\
+Examples:
+  tollgate tail --follow
+  tollgate tail --since today --json | jq -r 'select(.error_type) | [.started, .program, .error_type] | @tsv'
+The JSON lines are those of the agent's log.";
+
+/// Where the ledger is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LedgerArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The ledger [default: what the configuration says]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger: Option<PathBuf>,
+}
+
+/// Which calls.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SelectArgs {
+    #[command(flatten)]
+    pub(crate) source: LedgerArgs,
+    /// From then on; such as 24h, 7d, today, month, 2026-11-01
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Only these providers; may be given more than once, and hold * and ?
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) provider: Vec<String>,
+    /// Only these models
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) model: Vec<String>,
+    /// Only these programs
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) program: Vec<String>,
+    /// Only these users
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) user: Vec<String>,
+    /// Days and times in UTC rather than local ones
+    #[arg(long)]
+    pub(crate) utc: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// What to group by, one or several: workload, program, user, unit, container, credential, provider, model, operation,
+    /// region, host, day, hour [default: provider,model]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) by: Vec<Dimension>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    /// Up to then, and without it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: ReportFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For the eye
+    #[default]
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For programs
+    Json,
+    /// For finance: the columns of FOCUS 1.2, as CSV; one row a day (or hour, with --by hour), model, caller and kind of token
+    Focus,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) source: LedgerArgs,
+    /// Print one frame as plain text, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How often to look
+    #[arg(long, value_name = "SPAN", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub(crate) interval: Duration,
+    /// What rates are taken over
+    #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub(crate) window: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    /// How many of the last calls to begin with [default: 10, or all with --since]
+    #[arg(short = 'n', long = "lines", value_name = "NUMBER")]
+    pub(crate) lines: Option<usize>,
+    /// Go on with calls as they end
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// One JSON object a line, with all that is known
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

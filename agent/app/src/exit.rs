@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 /// The command line or the configuration is wrong (`EX_USAGE`, sysexits.h).
 pub(crate) const USAGE: u8 = 64;
+/// What was to be read is not there (`EX_NOINPUT`, sysexits.h).
+pub(crate) const NO_INPUT: u8 = 66;
 /// The command needs rights that it does not have (`EX_NOPERM`, sysexits.h).
 pub(crate) const NO_PERMISSION: u8 = 77;
 /// The command that `exec` was to run is there but cannot be run (POSIX shells).

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod books;
 mod ca;
 mod cli;
 mod control;
@@ -11,9 +12,12 @@ mod exec;
 mod exit;
 mod logs;
 mod observe;
+mod report;
 mod run;
 mod seeds;
 mod settings;
+mod tail;
+mod top;
 mod version;
 
 use std::process::ExitCode;
@@ -38,6 +42,9 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::exec(&args),
         Command::Ca(command) => ca::ca(&command),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Report(args) => report::report(&args),
+        Command::Top(args) => top::top(&args),
+        Command::Tail(args) => tail::tail(&args),
         Command::Version => version::version(),
         Command::ExecChild(args) => exec::become_child(&args).map(|never| match never {}),
     };

@@ -76,7 +76,7 @@ impl Cursor {
 impl Reader {
     /// Calls `each` for every exchange, in the order of their beginnings, and says whether the provider charges for it, as
     /// far as can be told. What is rolled up is not among them.
-    pub fn each(&self, filter: &Filter, mut each: impl FnMut(&Line<'_>, bool)) -> Result<(), QueryError> {
+    pub fn each(&self, filter: &Filter, each: impl FnMut(&Line<'_>, bool)) -> Result<(), QueryError> {
         let condition = filter.condition(Models::Both);
         let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} ORDER BY started, id", condition.sql);
         self.lines(&self.connection, &sql, condition.values, each).map_err(|error| self.error(error))
