@@ -11,6 +11,7 @@ mod estimate;
 mod eventstream;
 mod failure;
 mod json;
+mod multipart;
 mod price;
 mod refusal;
 mod request;

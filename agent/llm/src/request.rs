@@ -6,10 +6,11 @@ use std::{
 };
 
 use crate::{
-    call::{self, Api, Call},
+    call::{self, Api, Call, Operation},
     coding::{Consume, Decoder},
     estimate::{Gather, Sample, Sampler},
     json::{Paths, Scanner, Value, Visit},
+    multipart::{self, Fields},
     response::{is_readable, reads_text},
 };
 
@@ -25,6 +26,7 @@ pub struct RequestFacts {
 /// Watches one request body. Memory is bounded whatever the body's size; nothing of the content is kept.
 pub struct RequestMeter {
     in_path: RequestFacts,
+    streams_unasked: bool,
     body: Option<Box<Decoder<Body>>>,
 }
 
@@ -60,16 +62,24 @@ impl RequestMeter {
             | Api::Unknown => false,
         };
         let reads_text = reads_text(call.api);
-        let body = ((says_in_body || reads_text) && content_type.is_none_or(is_readable)).then(|| {
+        let form = content_type.filter(|_| says_in_body).and_then(multipart::Parser::new);
+        let is_read = form.is_some() || (says_in_body || reads_text) && content_type.is_none_or(is_readable);
+        let body = is_read.then(|| {
             let body = Body {
-                scanner: says_in_body.then(|| Scanner::new(&PATHS)),
+                scanner: (says_in_body && form.is_none()).then(|| Scanner::new(&PATHS)),
+                form: form.map(Box::new),
                 asked: Asked::default(),
                 gather: reads_text.then(|| Gather::request(call.operation)),
                 text: Sampler::default(),
             };
             Box::new(Decoder::new(content_encoding, body))
         });
-        Self { in_path: RequestFacts { model: call.model_in_path.clone(), stream: call.stream_in_path }, body }
+        Self {
+            in_path: RequestFacts { model: call.model_in_path.clone(), stream: call.stream_in_path },
+            // docs.ollama.com/api: what generates streams, unless it is told not to.
+            streams_unasked: call.api == Api::Ollama && call.operation != Operation::Embeddings,
+            body,
+        }
     }
 
     /// Takes the next bytes of the body, cut anywhere.
@@ -99,7 +109,7 @@ impl RequestMeter {
     fn merge(&self, asked: Option<&Asked>) -> RequestFacts {
         RequestFacts {
             model: self.in_path.model.clone().or_else(|| asked?.model.clone()),
-            stream: self.in_path.stream.or_else(|| asked?.stream),
+            stream: self.in_path.stream.or_else(|| asked?.stream).or(self.streams_unasked.then_some(true)),
         }
     }
 }
@@ -112,6 +122,7 @@ impl fmt::Debug for RequestMeter {
 
 struct Body {
     scanner: Option<Scanner<Field>>,
+    form: Option<Box<multipart::Parser>>,
     asked: Asked,
     gather: Option<Gather>,
     text: Sampler,
@@ -121,6 +132,9 @@ impl Consume for Body {
     fn consume(&mut self, bytes: &[u8]) {
         if let Some(scanner) = &mut self.scanner {
             scanner.push(bytes, &mut self.asked);
+        }
+        if let Some(form) = &mut self.form {
+            form.push(bytes, &mut self.asked);
         }
         if let Some(gather) = &mut self.gather {
             gather.push(bytes, &mut self.text);
@@ -134,8 +148,9 @@ enum Field {
     Stream,
 }
 
+/// `model_id` is watsonx's word for it.
 static PATHS: LazyLock<Paths<Field>> =
-    LazyLock::new(|| Paths::new([("model", Field::Model), ("stream", Field::Stream)]));
+    LazyLock::new(|| Paths::new([("model", Field::Model), ("model_id", Field::Model), ("stream", Field::Stream)]));
 
 #[derive(Default)]
 struct Asked {
@@ -148,6 +163,22 @@ impl Visit<Field> for Asked {
         match (field, value) {
             (Field::Model, Value::Text(name)) => self.model = call::model(name),
             (Field::Stream, Value::Bool(stream)) => self.stream = Some(stream),
+            _ => {}
+        }
+    }
+}
+
+impl Fields for Asked {
+    fn wants(&self, name: &str) -> bool {
+        matches!(name, "model" | "stream")
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        match (name, value) {
+            ("model", name) => self.model = call::model(name),
+            // As HTTP clients of several languages write it.
+            ("stream", "true" | "True" | "1") => self.stream = Some(true),
+            ("stream", "false" | "False" | "0") => self.stream = Some(false),
             _ => {}
         }
     }

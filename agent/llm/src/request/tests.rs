@@ -77,6 +77,44 @@ fn forms_and_unknown_operations_are_not_read() {
 }
 
 #[test]
+fn forms_name_their_model_behind_the_file() {
+    let body = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n--b\r\n\
+                content-disposition: form-data; name=\"stream\"\r\n\r\ntrue\r\n--b\r\n\
+                content-disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n--b--\r\n";
+    for path in ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits"] {
+        let mut meter = meter(path, Some("multipart/form-data; boundary=b"), None);
+        body.as_bytes().chunks(5).for_each(|piece| meter.push(piece));
+        assert_eq!(meter.finish(), said("gpt-4o-transcribe", Some(true)), "{path}");
+    }
+    let mut file = meter("/v1/files", Some("multipart/form-data; boundary=b"), None);
+    file.push(body.as_bytes());
+    assert_eq!(file.finish(), RequestFacts::default(), "an upload asks no model for anything");
+}
+
+#[test]
+fn a_hundred_megabytes_of_sound_are_no_burden() {
+    let mut meter = meter("/v1/audio/transcriptions", Some("multipart/form-data; boundary=b"), None);
+    meter.push(b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n");
+    let sound: Vec<u8> = (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    (0..100).for_each(|_| meter.push(&sound));
+    meter.push(b"\r\n--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--");
+    assert_eq!(meter.finish(), said("whisper-1", None));
+}
+
+#[test]
+fn ollama_streams_unless_told_not_to() {
+    let ollama = crate::Provider::new("ollama", Vec::new(), Some(crate::Dialect::Ollama));
+    let facts = |path, body: &[u8]| {
+        let mut meter = RequestMeter::new(&identify(&ollama, &Method::POST, path), None, None);
+        meter.push(body);
+        meter.finish()
+    };
+    assert_eq!(facts("/api/chat", br#"{"model":"llama3.2","messages":[]}"#), said("llama3.2", Some(true)));
+    assert_eq!(facts("/api/generate", br#"{"model":"llama3.2","stream":false}"#), said("llama3.2", Some(false)));
+    assert_eq!(facts("/api/embed", br#"{"model":"all-minilm","input":"x"}"#), said("all-minilm", None));
+}
+
+#[test]
 fn compressed_bodies_are_read_through() {
     let body = format!(r#"{{"messages":["{}"],"model":"gpt-5","stream":true}}"#, "word ".repeat(10_000));
     let zstd = zstd::encode_all(body.as_bytes(), 3).unwrap();
