@@ -108,6 +108,11 @@ impl Id {
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
+
+    /// From the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
 }
 
 impl fmt::Display for Id {
@@ -158,6 +163,12 @@ impl Record {
 pub(crate) mod tests {
     use super::*;
     use crate::outcome::{Refusal, UpstreamFailure};
+
+    /// The beginning of [`chat`].
+    pub(crate) fn opened(id: Id) -> Opened {
+        let Record { started, provider, region, host, operation, request_model, credential, caller, .. } = chat();
+        Opened { id, started, provider, region, host, operation, request_model, credential, caller }
+    }
 
     /// A good chat of one program.
     pub(crate) fn chat() -> Record {

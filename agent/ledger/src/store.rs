@@ -1,7 +1,9 @@
 //! The ledger on disk: one SQLite file that any number of agents write and reports read.
 
 mod error;
+mod journal;
 mod open;
+mod row;
 pub mod schema;
 
 pub use error::StoreError;

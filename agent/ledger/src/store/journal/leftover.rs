@@ -1,0 +1,122 @@
+//! Journals whose agents are dead.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{Header, SUFFIX, read, remove};
+use crate::record::Id;
+use crate::store::row::Row;
+
+/// How old a file is that never got its name when it is removed.
+const NAMELESS: Duration = Duration::from_mins(10);
+
+/// All files of one dead agent, locked by us.
+pub(in super::super) struct Leftover {
+    /// Who wrote them.
+    pub(in super::super) instance: Id,
+    files: Vec<(PathBuf, File)>,
+}
+
+/// The journals of this ledger's dead agents, and the agents that live.
+pub(in super::super) fn leftovers(directories: &[&Path], header: &Header) -> (Vec<Leftover>, HashSet<Id>) {
+    let mut found: BTreeMap<Id, Vec<PathBuf>> = BTreeMap::new();
+    for directory in directories {
+        // A directory that is not there has none.
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(SUFFIX) => {
+                    if let Some(instance) = instance(&path) {
+                        found.entry(instance).or_default().push(path);
+                    }
+                }
+                Some("new") if is_old(&path) && instance(&path).is_some() => remove(&path),
+                _ => {}
+            }
+        }
+    }
+    let mut alive = HashSet::new();
+    let mut dead = Vec::new();
+    for (instance, paths) in found {
+        match lock(paths) {
+            Locked::All(files) if files.iter().all(|(_, file)| belongs(file, header)) => {
+                dead.push(Leftover { instance, files });
+            }
+            Locked::All(_) => {}
+            Locked::Held => {
+                alive.insert(instance);
+            }
+        }
+    }
+    (dead, alive)
+}
+
+enum Locked {
+    All(Vec<(PathBuf, File)>),
+    /// At least one is in use.
+    Held,
+}
+
+fn lock(paths: Vec<PathBuf>) -> Locked {
+    let mut files = Vec::new();
+    for path in paths {
+        let Ok(file) = File::open(&path) else { continue };
+        match file.try_lock() {
+            // Another may have read and removed it, since we opened it.
+            Ok(()) if file.metadata().is_ok_and(|data| data.nlink() > 0) => files.push((path, file)),
+            Ok(()) => {}
+            Err(_held) => return Locked::Held,
+        }
+    }
+    Locked::All(files)
+}
+
+fn belongs(file: &File, header: &Header) -> bool {
+    let mut first = Vec::new();
+    let limited = io::Read::take(file, 8192);
+    let read = io::BufRead::read_until(&mut BufReader::new(limited), b'\n', &mut first);
+    let rewound = io::Seek::rewind(&mut &*file);
+    read.is_ok() && rewound.is_ok() && serde_json::from_slice::<Header>(&first).is_ok_and(|found| found == *header)
+}
+
+fn instance(path: &Path) -> Option<Id> {
+    let (id, _number) = path.file_stem()?.to_str()?.rsplit_once('-')?;
+    Id::parse(id)
+}
+
+fn is_old(path: &Path) -> bool {
+    let changed = fs::metadata(path).and_then(|data| data.modified());
+    changed.ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > NAMELESS)
+}
+
+impl Leftover {
+    /// All rows that it tells of: those that ended as they did, the others as lost.
+    pub(in super::super) fn rows(&self, mut row: impl FnMut(Row)) -> io::Result<()> {
+        let mut open = HashMap::new();
+        let mut ended = HashSet::new();
+        let mut last = SystemTime::UNIX_EPOCH;
+        for (_, file) in &self.files {
+            last = last.max(file.metadata()?.modified()?);
+            io::Seek::rewind(&mut &*file)?;
+            read(BufReader::new(file), &mut open, |closed| {
+                ended.insert(closed.id);
+                row(closed);
+            })?;
+        }
+        for (_, opened) in open.into_iter().filter(|(id, _)| !ended.contains(id)) {
+            row(opened.lost(last));
+        }
+        Ok(())
+    }
+
+    /// Removes the files: all that they tell is in the ledger.
+    pub(in super::super) fn remove(self) {
+        for (path, _locked) in &self.files {
+            remove(path);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::tests::{chat, opened};
+use crate::record::Record;
+
+fn journal(folder: &Path) -> Journal {
+    Journal::new(&folder.join("run"), &folder.join("ledger"))
+}
+
+fn dead(folder: &Path) -> Vec<Leftover> {
+    leftovers(&[&folder.join("run")], &Header::new(&folder.join("ledger"))).0
+}
+
+/// Ids with whether they were lost.
+fn told(leftover: &Leftover) -> BTreeSet<(Id, bool)> {
+    let mut rows = BTreeSet::new();
+    leftover.rows(|row| assert!(rows.insert((row.id, row.end.is_some_and(|end| end.is_lost))), "told once")).unwrap();
+    rows
+}
+
+#[test]
+fn the_dead_tell_what_ended_and_what_did_not_and_the_living_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(folder.path());
+    let (ended, open) = (chat(), opened(Id::new()));
+    assert!(journal.append(&Row::from(&opened(ended.id)), || true));
+    assert!(journal.append(&Row::from(&open), || true));
+    let old = journal.turn(true).unwrap();
+    assert!(journal.append(&Row::from(&ended), || false));
+    assert!(!old.is_alone());
+
+    assert!(dead(folder.path()).is_empty(), "it is alive");
+    drop((old, journal));
+    let found = dead(folder.path());
+    assert_eq!(found.len(), 1);
+    assert_eq!(told(&found[0]), [(ended.id, false), (open.id, true)].into());
+    for leftover in found {
+        leftover.remove();
+    }
+    assert!(dead(folder.path()).is_empty());
+}
+
+#[test]
+fn the_journals_of_another_ledger_are_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(journal(folder.path()));
+    let other = Header::new(Path::new("/elsewhere"));
+    assert!(leftovers(&[&folder.path().join("run")], &other).0.is_empty());
+    assert_eq!(dead(folder.path()).len(), 1);
+}
+
+#[test]
+fn without_its_directory_the_journal_is_beside_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run"), "in the way").unwrap();
+    let journal = journal(folder.path());
+    assert!(journal.is_open());
+    assert_eq!(fs::read_dir(folder.path().join("ledger")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_journal_that_nobody_reads_stays_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = journal(folder.path());
+    let row = Row::from(&Record { request_model: Some("m".repeat(1024).into()), ..chat() });
+    let mut written = 0;
+    while journal.append(&row, || false) {
+        written += 1;
+        assert!(written < 1_000_000);
+    }
+    let bytes: u64 = fs::read_dir(folder.path().join("run")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes <= LIMIT + 4096 && bytes > LIMIT / 2, "{bytes}");
+    assert!(journal.append(&row, || true), "the queue has it");
+}
+
+/// Opens and closes in some order, each close after its open.
+fn history() -> impl Strategy<Value = Vec<(usize, bool)>> {
+    prop::collection::vec((0..12_usize, any::<bool>()), 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Cut at any byte, the file tells each exchange once: as it ended if that line is whole, else as lost.
+    #[test]
+    fn a_crash_at_any_byte_loses_only_the_line_it_tears(history in history(), cut in 0.0..=1.0_f64) {
+        let ids: Vec<Id> = (0..12).map(|_| Id::new()).collect();
+        let mut bytes = serde_json::to_vec(&Header::new(Path::new("/l"))).unwrap();
+        let head = bytes.len();
+        let mut lines = Vec::new();
+        for (which, close) in history {
+            let id = ids[which];
+            let row = if close { Row::from(&Record { id, ..chat() }) } else { Row::from(&opened(id)) };
+            bytes.extend(line(&row));
+            lines.push((bytes.len(), id, close));
+        }
+        let cut = head + ((bytes.len() - head) as f64 * cut) as usize;
+        let whole = || lines.iter().filter(|(end, ..)| *end <= cut);
+        let expected_closed: BTreeSet<Id> = whole().filter(|(.., close)| *close).map(|(_, id, _)| *id).collect();
+        let expected_open: BTreeSet<Id> = whole().filter(|(.., close)| !*close).map(|(_, id, _)| *id).collect();
+        let (mut open, mut closed) = (HashMap::new(), BTreeSet::new());
+        let header = read(&bytes[..cut], &mut open, |row| { closed.insert(row.id); }).unwrap();
+        prop_assert!(header.is_some());
+        prop_assert_eq!(closed, expected_closed);
+        prop_assert_eq!(open.into_keys().collect::<BTreeSet<_>>(), expected_open);
+    }
+
+    #[test]
+    fn garbage_is_passed_over(garbage in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let mut bytes = serde_json::to_vec(&Header::new(Path::new("/l"))).unwrap();
+        bytes.push(b'\n');
+        bytes.extend(&garbage);
+        bytes.extend(line(&Row::from(&chat())));
+        let mut count = 0;
+        read(&bytes[..], &mut HashMap::new(), |_| count += 1).unwrap();
+        prop_assert_eq!(count, 1);
+        read(&garbage[..], &mut HashMap::new(), |_| {}).unwrap();
+    }
+}
