@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::truth::Usage;
+use crate::truth::{Said, Usage};
 
 /// A response made from the request alone; equal requests share it.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Event {
     pub(crate) bytes: Bytes,
     /// Usage as all bytes up to here tell it, where this event changes it.
     pub(crate) usage: Option<Usage>,
+    /// What this event adds to the answer.
+    pub(crate) said: Said,
 }
 
 impl Answer {
@@ -85,7 +87,24 @@ impl Event {
             Some(name) => format!("event: {name}\ndata: {data}\n\n"),
             None => format!("data: {data}\n\n"),
         };
-        Self { bytes: text.into(), usage: None }
+        Self::new(text)
+    }
+
+    /// An event that says and tells nothing.
+    pub(crate) fn new(bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), usage: None, said: Said::default() }
+    }
+
+    /// A line of JSON.
+    pub(crate) fn line(json: &str) -> Self {
+        Self::new(format!("{json}\n"))
+    }
+
+    /// Adds a piece of the answer: one token, of so many bytes. Of none, it is no piece.
+    pub(crate) fn says(mut self, bytes: usize) -> Self {
+        self.said.tokens += u64::from(bytes > 0);
+        self.said.bytes += bytes as u64;
+        self
     }
 
     pub(crate) fn tells(mut self, usage: Usage) -> Self {

@@ -1,10 +1,14 @@
 //! The APIs that are stood in for, and the web site beside them.
 
 pub(crate) mod anthropic;
+pub(crate) mod bedrock;
+pub(crate) mod cohere;
 pub(crate) mod gemini;
 pub(crate) mod general;
+pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod site;
+pub(crate) mod vertex;
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
@@ -17,22 +21,58 @@ use crate::seed::Seed;
 /// Whose wire format a host speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// OpenAI: chat completions, responses, embeddings, models. Also Azure's and other compatible paths, by their ends.
+    /// OpenAI: chat completions, responses, embeddings, models. Also other compatible paths, by their ends.
     OpenAi,
+    /// Azure OpenAI: deployments in the path, and a first chunk without choices.
+    Azure,
+    /// Mistral: OpenAI's shape, with usage in a stream's last chunk unasked.
+    Mistral,
+    /// DeepSeek: likewise, and with names of its own for what the cache gave.
+    DeepSeek,
+    /// Groq: likewise, in a place of its own.
+    Groq,
     /// Anthropic: messages, token counting, models, and the extra calls of claude-code.
     Anthropic,
     /// Gemini API: generateContent, streamGenerateContent, embeddings, token counting, models.
     Gemini,
+    /// Vertex AI: Gemini's models, and Anthropic's and Mistral's in their own shapes.
+    Vertex,
+    /// Amazon Bedrock: Converse and InvokeModel, whole and as event streams. Signatures must hold for [`AWS_KEY_ID`](crate::AWS_KEY_ID).
+    Bedrock,
+    /// Cohere, version 2: chat, embeddings, reranking.
+    Cohere,
+    /// Ollama: chat and generate as lines of JSON, embeddings.
+    Ollama,
     /// A plain web site that has nothing to do with language models.
     Site,
 }
 
 impl Dialect {
+    /// All of them, by the names that people type.
+    pub const ALL: [(&str, Self); 12] = [
+        ("openai", Self::OpenAi),
+        ("azure", Self::Azure),
+        ("mistral", Self::Mistral),
+        ("deepseek", Self::DeepSeek),
+        ("groq", Self::Groq),
+        ("anthropic", Self::Anthropic),
+        ("gemini", Self::Gemini),
+        ("vertex", Self::Vertex),
+        ("bedrock", Self::Bedrock),
+        ("cohere", Self::Cohere),
+        ("ollama", Self::Ollama),
+        ("site", Self::Site),
+    ];
+
     pub(crate) fn answer(self, ask: &Ask) -> Answer {
         match self {
-            Self::OpenAi => openai::answer(ask),
+            Self::OpenAi | Self::Azure | Self::Mistral | Self::DeepSeek | Self::Groq => openai::answer(ask),
             Self::Anthropic => anthropic::answer(ask),
             Self::Gemini => gemini::answer(ask),
+            Self::Vertex => vertex::answer(ask),
+            Self::Bedrock => bedrock::answer(ask),
+            Self::Cohere => cohere::answer(ask),
+            Self::Ollama => ollama::answer(ask),
             Self::Site => site::answer(ask),
         }
     }
@@ -40,9 +80,14 @@ impl Dialect {
     /// The error that this API answers with.
     pub(crate) fn error(self, status: StatusCode, message: &str, retry_after: Option<u64>, seed: Seed) -> Answer {
         let answer = match self {
-            Self::OpenAi => openai::error(status, message, seed),
+            Self::OpenAi | Self::Azure | Self::Mistral | Self::DeepSeek | Self::Groq => {
+                openai::error(status, message, seed)
+            }
             Self::Anthropic => anthropic::error(status, message, seed),
-            Self::Gemini => gemini::error(status, message, retry_after),
+            Self::Gemini | Self::Vertex => gemini::error(status, message, retry_after),
+            Self::Bedrock => bedrock::error(status, message, seed),
+            Self::Cohere => cohere::error(status, message, seed),
+            Self::Ollama => ollama::error(status, message),
             Self::Site => Answer::new(status, "text/plain", format!("{message}\n")),
         };
         match retry_after {
@@ -58,7 +103,10 @@ impl Dialect {
 
     pub(crate) fn has_key(self, headers: &HeaderMap, path: &str) -> bool {
         match self {
-            Self::OpenAi => headers.contains_key("authorization") || headers.contains_key("api-key"),
+            Self::OpenAi | Self::Azure => headers.contains_key("authorization") || headers.contains_key("api-key"),
+            Self::Mistral | Self::DeepSeek | Self::Groq | Self::Vertex | Self::Bedrock | Self::Cohere => {
+                headers.contains_key("authorization")
+            }
             Self::Anthropic => {
                 let open = path == "/" || path.starts_with("/api/");
                 open || headers.contains_key("x-api-key") || headers.contains_key("authorization")
@@ -68,7 +116,8 @@ impl Dialect {
                 let in_query = query.split('&').any(|pair| pair.starts_with("key="));
                 in_query || headers.contains_key("x-goog-api-key") || headers.contains_key("authorization")
             }
-            Self::Site => true,
+            // A server of one's own asks for none.
+            Self::Ollama | Self::Site => true,
         }
     }
 
@@ -76,16 +125,18 @@ impl Dialect {
     pub(crate) fn codings(self) -> &'static [Coding] {
         match self {
             Self::OpenAi => &[Coding::Zstd, Coding::Brotli, Coding::Gzip, Coding::Deflate],
-            Self::Anthropic => &[Coding::Brotli, Coding::Gzip],
-            Self::Gemini => &[Coding::Gzip],
+            Self::Anthropic | Self::Mistral => &[Coding::Brotli, Coding::Gzip],
+            Self::Azure | Self::DeepSeek | Self::Groq | Self::Gemini | Self::Vertex | Self::Cohere => &[Coding::Gzip],
+            Self::Bedrock | Self::Ollama => &[],
             Self::Site => &[Coding::Deflate, Coding::Gzip],
         }
     }
 }
 
 /// A request as a dialect sees it.
+#[derive(Clone)]
 pub(crate) struct Ask {
-    dialect: Dialect,
+    pub(crate) dialect: Dialect,
     pub(crate) method: Method,
     /// Without the query.
     pub(crate) path: String,
@@ -112,8 +163,11 @@ impl Ask {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let json: Option<Value> = serde_json::from_slice(body).ok();
         let in_path = match dialect {
-            Dialect::Gemini => gemini::model_in_path(path),
-            Dialect::OpenAi => path.split_once("/deployments/").and_then(|(_, rest)| rest.split('/').next()),
+            Dialect::Gemini | Dialect::Vertex => gemini::model_in_path(path),
+            Dialect::Bedrock => path.strip_prefix("/model/").and_then(|rest| rest.split('/').next()),
+            Dialect::OpenAi | Dialect::Azure => {
+                path.split_once("/deployments/").and_then(|(_, rest)| rest.split('/').next())
+            }
             _ => None,
         };
         let in_body = || json.as_ref().and_then(|json| json["model"].as_str()).map(ToOwned::to_owned);
@@ -130,6 +184,17 @@ impl Ask {
             seed,
             coding_agent,
         }
+    }
+
+    /// The same question to a model of another name, and as a stream where `stream` says so.
+    pub(crate) fn with_model(&self, model: &str, stream: Option<bool>) -> Self {
+        let mut ask = self.clone();
+        ask.model = Some(model.to_owned());
+        if let (Some(stream), Some(Value::Object(json))) = (stream, &mut ask.json) {
+            json.insert("stream".to_owned(), stream.into());
+            json.insert("stream_options".to_owned(), serde_json::json!({ "include_usage": true }));
+        }
+        ask
     }
 
     /// Adds the faults that the model's name carries to those known already.

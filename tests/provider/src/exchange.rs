@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use crate::answer::{Answer, Content};
 use crate::coding::Coding;
+use crate::dialect::bedrock::{self, signature::Signed};
 use crate::dialect::{Ask, Dialect, general};
 use crate::fault::{FAULT_HEADER, Faults};
 use crate::provider::Shared;
@@ -20,7 +21,7 @@ use crate::seed::{self, Seed, hex};
 use crate::serve::heads;
 use crate::serve::playback::Playback;
 use crate::serve::wire::Conn;
-use crate::truth::{Exchange, Outcome, Ticket};
+use crate::truth::{Exchange, Outcome, Said, Ticket};
 
 /// The largest body that is collected; larger ones are for `/echo`, which streams.
 const BODY_LIMIT: usize = 128 << 20;
@@ -82,6 +83,7 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
     }
     let path = inbound.request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let method = inbound.request.method().clone();
+    let signed = inbound.signed(dialect, path, &body);
     let request_seed = Seed::of(&[method.as_str().as_bytes(), path.as_bytes(), &body]);
     let agent = is_coding_agent(inbound.request.headers());
     let ask = Ask::new(dialect, &method, path, &body, request_seed, agent);
@@ -110,9 +112,11 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
         Arc::new(dialect.error(status, "a fault was asked for", faults.retry_after, request_seed))
     } else if inbound.shared.require_key && !dialect.has_key(inbound.request.headers(), path) {
         Arc::new(dialect.error(StatusCode::UNAUTHORIZED, "no API key was provided", None, request_seed))
+    } else if signed == Some(false) {
+        Arc::new(bedrock::bad_signature(request_seed))
     } else {
-        let Faults { words, no_usage, no_done, tools, .. } = &faults;
-        let variant = format!("{dialect:?} {agent} {words:?} {no_usage} {no_done} {tools}");
+        let Faults { words, no_usage, no_done, tools, refuse_stream_options, .. } = &faults;
+        let variant = format!("{dialect:?} {agent} {words:?} {no_usage} {no_done} {tools} {refuse_stream_options}");
         let key = Seed::of(&[&request_seed.0, variant.as_bytes()]);
         inbound.shared.answer(key, || dialect.answer(&ask))
     };
@@ -121,6 +125,17 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
 }
 
 impl Inbound {
+    /// Whether a request to AWS has the signature that it should; noted in the record. A body that was not read cannot be checked.
+    fn signed(&self, dialect: Dialect, target: &str, body: &[u8]) -> Option<bool> {
+        if dialect != Dialect::Bedrock || self.faults.early {
+            return None;
+        }
+        let (method, headers) = (self.request.method(), self.request.headers());
+        let signed = Signed { method, host: &self.host, target, headers, body }.holds();
+        self.ticket.update(|exchange| exchange.signed = signed);
+        signed
+    }
+
     /// Faults from the header and from injection.
     fn header_faults(&self, dialect: Dialect) -> Result<Faults, Box<Answer>> {
         let mut faults = Faults::default();
@@ -129,6 +144,17 @@ impl Inbound {
             faults = faults.or(parsed.map_err(|error| dialect.refusal(&error.to_string()))?);
         }
         Ok(if dialect == Dialect::Site { faults } else { faults.or(self.shared.take_injected()) })
+    }
+
+    /// Whether the request has no API key, where one is asked for.
+    pub(crate) fn lacks_key(&self) -> bool {
+        let path = self.request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let protocols = self.request.headers().get_all("sec-websocket-protocol").iter();
+        // Browsers cannot set other fields of a WebSocket's handshake.
+        let mut protocols = protocols.filter_map(|value| value.to_str().ok());
+        let in_protocol = protocols.any(|list| list.contains("openai-insecure-api-key."));
+        let has = |dialect: Dialect| dialect.has_key(self.request.headers(), path) || in_protocol;
+        self.shared.require_key && !self.shared.dialect(&self.host).is_some_and(has)
     }
 
     /// Reads and records the whole request body.
@@ -289,6 +315,8 @@ fn describe(conn: &Conn, request: &Request<Incoming>) -> Exchange {
         response_bytes: 0,
         usage: None,
         planned_usage: None,
+        said: Said::default(),
+        signed: None,
         outcome: Outcome::Open,
     }
 }

@@ -36,6 +36,8 @@ pub struct Faults {
     pub(crate) no_done: bool,
     pub(crate) crlf: bool,
     pub(crate) keepalive: bool,
+    pub(crate) refuse_stream_options: bool,
+    pub(crate) damage: Option<usize>,
     pub(crate) words: Option<usize>,
     pub(crate) tools: bool,
 }
@@ -117,6 +119,8 @@ impl Faults {
   trailers                add trailers (HTTP/1: where the request says te: trailers)
   odd-headers             HTTP/1: a head with unusual case, order, repeats and spacing
   no-usage no-done crlf keepalive   stream without usage, without [DONE], with CRLF, with ping comments
+  refuse-stream-options   400 where the request has stream_options, as hosts do that do not know them
+  damage[=N]              one wrong bit in event N (default 1)
   words=N                 answer with about N words
   tools                   call tools of coding agents too, which are answered in text otherwise";
 
@@ -155,6 +159,8 @@ impl Faults {
             no_done: self.no_done || other.no_done,
             crlf: self.crlf || other.crlf,
             keepalive: self.keepalive || other.keepalive,
+            refuse_stream_options: self.refuse_stream_options || other.refuse_stream_options,
+            damage: self.damage.or(other.damage),
             words: self.words.or(other.words),
             tools: self.tools || other.tools,
         }
@@ -195,6 +201,8 @@ impl Faults {
             "crlf" => self.crlf = true,
             "keepalive" => self.keepalive = true,
             "tools" => self.tools = true,
+            "refuse-stream-options" => self.refuse_stream_options = true,
+            "damage" => self.damage = Some(count(1)?),
             "words" => self.words = Some(count(0)?),
             name => match name.parse() {
                 Ok(coding) => self.coding = Some(coding),

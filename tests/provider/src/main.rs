@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use tollgate_provider::{Dialect, Faults, Pki, Provider};
 
-/// Stand-ins for api.openai.com, api.anthropic.com and generativelanguage.googleapis.com, over TLS.
+/// Stand-ins for the providers of language models, over TLS.
 #[derive(Parser)]
 #[command(version, after_long_help = after_help())]
 struct Arguments {
@@ -21,7 +21,7 @@ struct Arguments {
     /// Address of the control interface, plain HTTP
     #[arg(long, value_name = "ADDRESS")]
     control: Option<SocketAddr>,
-    /// Serve another host in a dialect: HOST=openai|anthropic|gemini|site; may be repeated
+    /// Serve another host in a dialect, such as openai, azure, bedrock, vertex, ollama or site; may be repeated
     #[arg(long, value_name = "HOST=DIALECT", value_parser = host)]
     host: Vec<(String, Dialect)>,
     /// Milliseconds before each event of a stream
@@ -80,14 +80,10 @@ async fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
 
 fn host(text: &str) -> Result<(String, Dialect), String> {
     let (host, dialect) = text.split_once('=').ok_or("write HOST=DIALECT")?;
-    let dialect = match dialect {
-        "openai" => Dialect::OpenAi,
-        "anthropic" => Dialect::Anthropic,
-        "gemini" => Dialect::Gemini,
-        "site" => Dialect::Site,
-        other => return Err(format!("unknown dialect {other}; known are openai, anthropic, gemini, site")),
-    };
-    Ok((host.to_owned(), dialect))
+    let known = || Dialect::ALL.map(|(name, _)| name).join(", ");
+    let found = Dialect::ALL.iter().find(|(name, _)| *name == dialect);
+    let (_, dialect) = found.ok_or_else(|| format!("unknown dialect {dialect}; known are {}", known()))?;
+    Ok((host.to_owned(), *dialect))
 }
 
 fn after_help() -> String {
@@ -99,7 +95,7 @@ fn after_help() -> String {
          curl http://127.0.0.1:8444/sums\n\n\
          Faults, in the header x-provider-fault (429,once), in the model's name (gpt-4o-mini+stall=3), or for the next \
          requests (curl -d reset 'http://127.0.0.1:8444/faults?requests=2'):\n{}\n\n\
-         Every host also has /echo, /mirror, /bytes/N?seed=S&chunk=C, /upgrade, and a WebSocket echo at /v1/realtime.\n\
+         Every host also has /echo, /mirror, /bytes/N?seed=S&chunk=C, /upgrade, and a WebSocket echo at /websocket.\n\
          Control: GET /truth[?settled] /sums /handshakes /root.pem, DELETE /truth, POST /faults, POST /gate/NAME?allow=N|open.",
         Faults::HELP
     )

@@ -20,10 +20,18 @@ use crate::serve::{self, Certificates};
 use crate::truth::{self, Truth};
 
 /// The hosts served without asking.
-const HOSTS: [(&str, Dialect); 4] = [
+pub const HOSTS: [(&str, Dialect); 12] = [
     ("api.openai.com", Dialect::OpenAi),
     ("api.anthropic.com", Dialect::Anthropic),
     ("generativelanguage.googleapis.com", Dialect::Gemini),
+    ("us-central1-aiplatform.googleapis.com", Dialect::Vertex),
+    ("bedrock-runtime.us-east-1.amazonaws.com", Dialect::Bedrock),
+    ("stand-in.openai.azure.com", Dialect::Azure),
+    ("api.mistral.ai", Dialect::Mistral),
+    ("api.deepseek.com", Dialect::DeepSeek),
+    ("api.groq.com", Dialect::Groq),
+    ("api.cohere.com", Dialect::Cohere),
+    ("ollama.com", Dialect::Ollama),
     ("other-site.example", Dialect::Site),
 ];
 
@@ -154,8 +162,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// A provider of `api.openai.com`, `api.anthropic.com`, `generativelanguage.googleapis.com` and the plain web site
-    /// `other-site.example`, with certificates from `pki`.
+    /// A provider of [`HOSTS`], with certificates from `pki`.
     pub fn builder(pki: &Pki) -> Builder<'_> {
         Builder {
             pki,

@@ -48,6 +48,16 @@ impl Call {
     }
 }
 
+impl Reply {
+    /// How many pieces it is streamed in.
+    pub(crate) fn words(&self) -> usize {
+        match self {
+            Self::Text(pieces) => pieces.len(),
+            Self::Calls(calls) => calls.iter().map(|call| call.pieces().len()).sum(),
+        }
+    }
+}
+
 /// How many words a reply has where nobody asks for more.
 const DEFAULT_WORDS: usize = 24;
 

@@ -10,11 +10,13 @@ use crate::coding::Coding;
 use crate::fault::{Cut, CutHow, Faults, Split};
 use crate::gate::{Gate, Gates};
 use crate::seed::Random;
-use crate::truth::Usage;
+use crate::truth::{Said, Usage};
 
 /// One thing to do while writing a response body.
 pub(crate) enum Step {
     Data(Bytes, Option<Usage>),
+    /// The next data hold this piece of the answer.
+    Say(Said),
     Wait(Duration),
     Gate(Gate),
     /// Lets the connection write what it has, so that the next bytes travel alone.
@@ -87,15 +89,21 @@ fn pieces(answer: &Answer, faults: &Faults) -> Vec<Event> {
             let mut events = events.clone();
             if let Some(Cut { after, how: CutHow::Error }) = faults.cut {
                 events.truncate(after);
-                events.push(Event { bytes: answer.error_event.clone(), usage: None });
+                events.push(Event::new(answer.error_event.clone()));
             }
             if faults.crlf {
                 for event in &mut events {
                     event.bytes = String::from_utf8_lossy(&event.bytes).replace('\n', "\r\n").into();
                 }
             }
+            if let Some(event) = faults.damage.and_then(|at| events.get_mut(at)) {
+                let mut bytes = event.bytes.to_vec();
+                let middle = bytes.len() / 2;
+                bytes[middle..].iter_mut().take(1).for_each(|byte| *byte ^= 1);
+                event.bytes = bytes.into();
+            }
             if faults.keepalive {
-                let ping = || Event { bytes: Bytes::from_static(b": keep-alive\n\n"), usage: None };
+                let ping = || Event::new(&b": keep-alive\n\n"[..]);
                 events = events.into_iter().flat_map(|event| [ping(), event]).collect();
             }
             events
@@ -108,7 +116,7 @@ fn pieces(answer: &Answer, faults: &Faults) -> Vec<Event> {
             };
             let mut pieces: Vec<Event> = (0..body.len())
                 .step_by(size)
-                .map(|start| Event { bytes: body.slice(start..body.len().min(start + size)), usage: None })
+                .map(|start| Event::new(body.slice(start..body.len().min(start + size))))
                 .collect();
             if let Some(last) = pieces.last_mut() {
                 last.usage = answer.usage;
@@ -127,19 +135,19 @@ fn coded(pieces: Vec<Event>, faults: &Faults, coding: Coding) -> (Vec<Event>, u6
     }
     let mut encoder = coding.encoder();
     let mut coded: Vec<Event> =
-        pieces.into_iter().map(|piece| Event { bytes: encoder.push(&piece.bytes), usage: piece.usage }).collect();
+        pieces.into_iter().map(|piece| Event { bytes: encoder.push(&piece.bytes), ..piece }).collect();
     let end = encoder.finish();
     match coded.last_mut() {
         // The end of the coding travels with the last piece, as a server that knows its body's end would write it.
         Some(last) if faults.gate.is_none() => last.bytes = [&last.bytes[..], &end[..]].concat().into(),
-        _ => coded.push(Event { bytes: end, usage: None }),
+        _ => coded.push(Event::new(end)),
     }
     let length = coded.iter().map(|piece| piece.bytes.len() as u64).sum();
     (coded, length)
 }
 
 fn split(piece: Event, how: Option<Split>, steps: &mut Vec<Step>) {
-    let Event { bytes, usage } = piece;
+    let Event { bytes, usage, said } = piece;
     let ends: Vec<usize> = match how {
         None => Vec::new(),
         Some(Split::Bytes(size)) => (size..bytes.len()).step_by(size).collect(),
@@ -153,6 +161,9 @@ fn split(piece: Event, how: Option<Split>, steps: &mut Vec<Step>) {
         steps.push(Step::Data(bytes.slice(start..end), None));
         steps.push(Step::Flush);
         start = end;
+    }
+    if said != Said::default() {
+        steps.push(Step::Say(said));
     }
     steps.push(Step::Data(bytes.slice(start..), usage));
 }

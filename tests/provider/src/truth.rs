@@ -26,6 +26,15 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
+/// What a model has written, without its reasoning: pieces, each of which is a token here, and their bytes as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Pieces.
+    pub tokens: u64,
+    /// Bytes of text, UTF-8 and without the framing.
+    pub bytes: u64,
+}
+
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,6 +100,10 @@ pub struct Exchange {
     pub usage: Option<Usage>,
     /// Usage the whole response tells.
     pub planned_usage: Option<Usage>,
+    /// What of a streamed answer was written before its end, whether its usage was or not. Nothing for one that is not streamed.
+    pub said: Said,
+    /// Whether the request was signed for AWS and its signature held; none where it was not signed.
+    pub signed: Option<bool>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -258,6 +271,14 @@ impl Ticket {
         self.update(|exchange| {
             exchange.response_bytes += bytes as u64;
             exchange.usage = latest;
+        });
+    }
+
+    /// Notes a piece of the answer handed to the connection.
+    pub(crate) fn said(&self, said: Said) {
+        self.update(|exchange| {
+            exchange.said.tokens += said.tokens;
+            exchange.said.bytes += said.bytes;
         });
     }
 

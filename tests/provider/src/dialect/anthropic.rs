@@ -1,6 +1,6 @@
 //! Anthropic's API.
 
-mod messages;
+pub(crate) mod messages;
 
 use http::{Method, StatusCode};
 

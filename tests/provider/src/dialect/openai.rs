@@ -2,6 +2,8 @@
 
 mod chat;
 mod embeddings;
+mod likes;
+pub(crate) use chat::answer as chat;
 pub(crate) use embeddings::vector;
 mod responses;
 

@@ -133,6 +133,11 @@ impl Body for Playback {
                     this.end_if_done();
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
+                Some(Step::Say(said)) => {
+                    if let Some(ticket) = &this.ticket {
+                        ticket.said(said);
+                    }
+                }
                 Some(Step::Trailers(trailers)) => {
                     this.end_if_done();
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));

@@ -15,8 +15,7 @@ use crate::truth::Usage;
 const OUTPUT_AT_START: u64 = 1;
 
 pub(crate) fn answer(ask: &Ask) -> Answer {
-    let turn = turn(ask.json());
-    let message = Message::new(ask, turn.reply(ask));
+    let message = Message::new(ask);
     if ask.json()["stream"] == true { message.stream() } else { message.whole() }
 }
 
@@ -49,11 +48,11 @@ fn turn(request: &Value) -> Turn {
     }
 }
 
-struct Message<'a> {
+pub(crate) struct Message<'a> {
     ask: &'a Ask,
     model: &'a str,
     reply: Reply,
-    usage: Usage,
+    pub(crate) usage: Usage,
     thinks: bool,
 }
 
@@ -61,17 +60,15 @@ struct Message<'a> {
 struct Block {
     whole: Raw,
     begun: Raw,
-    deltas: Vec<Raw>,
+    /// Each with the length of the piece in it; thoughts are none of the answer.
+    deltas: Vec<(Raw, usize)>,
 }
 
 impl<'a> Message<'a> {
-    fn new(ask: &'a Ask, reply: Reply) -> Self {
-        let words = match &reply {
-            Reply::Text(pieces) => pieces.len(),
-            Reply::Calls(calls) => calls.iter().map(|call| call.pieces().len()).sum(),
-        };
+    pub(crate) fn new(ask: &'a Ask) -> Self {
+        let reply = turn(ask.json()).reply(ask);
         let thinks = matches!(ask.json()["thinking"]["type"].as_str(), Some("enabled" | "adaptive"));
-        let mut usage = ask.seed.usage(ask.body_length, words);
+        let mut usage = ask.seed.usage(ask.body_length, reply.words());
         if !thinks {
             // Without thinking there is no such count; the output is what it was.
             usage.reasoning = 0;
@@ -79,7 +76,12 @@ impl<'a> Message<'a> {
         Self { ask, model: snapshot(ask.model_name()), reply, usage, thinks }
     }
 
-    fn whole(&self) -> Answer {
+    /// The name that it answers under.
+    pub(crate) fn model(&self) -> &str {
+        self.model
+    }
+
+    pub(crate) fn whole(&self) -> Answer {
         let content: Vec<Raw> = self.blocks().into_iter().map(|block| block.whole).collect();
         let message = self.message(&content, Some(self.stop_reason()), &self.full_usage());
         let answer = Answer::new(http::StatusCode::OK, JSON, message.0).model(self.model);
@@ -87,40 +89,49 @@ impl<'a> Message<'a> {
     }
 
     fn stream(&self) -> Answer {
-        let named = |name: &str, data: &Raw| Event::sse(Some(name), &data.0);
+        let events = self.events().into_iter().map(|(name, data, event)| {
+            let bytes = Event::sse(Some(name), &data.0).bytes;
+            Event { bytes, ..event }
+        });
+        let mut answer = Answer::stream("text/event-stream; charset=utf-8", events.collect()).model(self.model);
+        answer = answer.header("cache-control", "no-cache");
+        let overloaded = obj! { "type" => kind(http::StatusCode::from_u16(529).expect("a valid status")), "message" => "Overloaded" };
+        let error = obj! { "type" => "error", "error" => overloaded, "request_id" => request_id(self.ask.seed) };
+        answer.error_event = Event::sse(Some("error"), &error.0).bytes;
+        answer
+    }
+
+    /// The events of a stream: name, data, and what they tell, their bytes still to be written.
+    pub(crate) fn events(&self) -> Vec<(&'static str, Raw, Event)> {
+        let named = |name: &'static str, data: Raw| (name, data, Event::new(""));
         let counted = !self.ask.faults.no_usage;
         let provisional = Usage { output: OUTPUT_AT_START, reasoning: 0, ..self.usage };
         let start = self.message(&[], None, &self.usage_object(OUTPUT_AT_START, false));
-        let mut start = named("message_start", &obj! { "type" => "message_start", "message" => start });
-        start.usage = counted.then_some(provisional);
+        let mut start = named("message_start", obj! { "type" => "message_start", "message" => start });
+        start.2.usage = counted.then_some(provisional);
         let mut events = vec![start];
         for (index, block) in self.blocks().into_iter().enumerate() {
             let at = index as u64;
             let begun = obj! { "type" => "content_block_start", "index" => at, "content_block" => block.begun };
-            events.push(named("content_block_start", &begun));
+            events.push(named("content_block_start", begun));
             if index == 0 {
-                events.push(named("ping", &obj! { "type" => "ping" }));
+                events.push(named("ping", obj! { "type" => "ping" }));
             }
-            for delta in &block.deltas {
+            for (delta, length) in &block.deltas {
                 let delta = obj! { "type" => "content_block_delta", "index" => at, "delta" => delta };
-                events.push(named("content_block_delta", &delta));
+                events.push(("content_block_delta", delta, Event::new("").says(*length)));
             }
             let stop = obj! { "type" => "content_block_stop", "index" => at };
-            events.push(named("content_block_stop", &stop));
+            events.push(named("content_block_stop", stop));
         }
         let delta = obj! { "stop_reason" => self.stop_reason(), "stop_sequence" => Null };
         let mut last = Object::new();
         last.field("type", "message_delta").field("delta", &delta).field("usage", &self.delta_usage());
-        let mut last = named("message_delta", &last.end());
-        last.usage = counted.then_some(self.usage);
+        let mut last = named("message_delta", last.end());
+        last.2.usage = counted.then_some(self.usage);
         events.push(last);
-        events.push(named("message_stop", &obj! { "type" => "message_stop" }));
-        let mut answer = Answer::stream("text/event-stream; charset=utf-8", events).model(self.model);
-        answer = answer.header("cache-control", "no-cache");
-        let overloaded = obj! { "type" => kind(http::StatusCode::from_u16(529).expect("a valid status")), "message" => "Overloaded" };
-        let error = obj! { "type" => "error", "error" => overloaded, "request_id" => request_id(self.ask.seed) };
-        answer.error_event = named("error", &error).bytes;
-        answer
+        events.push(named("message_stop", obj! { "type" => "message_stop" }));
+        events
     }
 
     fn message(&self, content: &[Raw], stop_reason: Option<&str>, usage: &Raw) -> Raw {
@@ -150,7 +161,10 @@ impl<'a> Message<'a> {
             Reply::Text(pieces) => blocks.push(Block {
                 whole: obj! { "type" => "text", "text" => pieces.concat() },
                 begun: obj! { "type" => "text", "text" => "" },
-                deltas: pieces.iter().map(|piece| obj! { "type" => "text_delta", "text" => piece }).collect(),
+                deltas: pieces
+                    .iter()
+                    .map(|piece| (obj! { "type" => "text_delta", "text" => piece }, piece.len()))
+                    .collect(),
             }),
             Reply::Calls(calls) => {
                 blocks.extend(calls.iter().enumerate().map(|(index, call)| {
@@ -163,7 +177,7 @@ impl<'a> Message<'a> {
                         whole: block(&Raw(call.arguments.clone())),
                         begun: block(&obj! {}),
                         deltas: first
-                            .map(|piece| obj! { "type" => "input_json_delta", "partial_json" => piece })
+                            .map(|piece| (obj! { "type" => "input_json_delta", "partial_json" => piece }, piece.len()))
                             .collect(),
                     }
                 }));
@@ -175,9 +189,9 @@ impl<'a> Message<'a> {
     fn thinking(&self) -> Block {
         let thoughts = ["The user wants ", "an answer. ", "Naïve façades aside, ", "this is one: 漢字 🚦."];
         let signature = STANDARD.encode(self.ask.seed.derive("signature").0.repeat(8));
-        let mut deltas: Vec<Raw> =
-            thoughts.iter().map(|piece| obj! { "type" => "thinking_delta", "thinking" => piece }).collect();
-        deltas.push(obj! { "type" => "signature_delta", "signature" => signature });
+        let mut deltas: Vec<(Raw, usize)> =
+            thoughts.iter().map(|piece| (obj! { "type" => "thinking_delta", "thinking" => piece }, 0)).collect();
+        deltas.push((obj! { "type" => "signature_delta", "signature" => signature }, 0));
         Block {
             whole: obj! { "type" => "thinking", "thinking" => thoughts.concat(), "signature" => signature },
             begun: obj! { "type" => "thinking", "thinking" => "", "signature" => "" },

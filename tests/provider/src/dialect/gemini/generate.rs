@@ -2,15 +2,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::Value;
 
 use super::{modality, ok};
 use crate::answer::{Answer, Event};
 use crate::dialect::{Ask, text_of};
 use crate::json::{Object, Raw, obj};
-use crate::reply::{Choice, Reply, Turn};
+use crate::reply::{Call, Choice, Reply, Turn};
 use crate::truth::Usage;
+
+const THOUGHTS: [&str; 2] = ["**Weighing** the question: ", "naïve 漢字 🚦."];
 
 pub(crate) fn whole(ask: &Ask) -> Answer {
     let generation = Generation::new(ask);
@@ -44,7 +45,9 @@ pub(crate) fn stream(ask: &Ask) -> Answer {
                 (false, 0) => format!("[{}", chunk.pretty()),
                 (false, _) => format!(",\r\n{}", chunk.pretty()),
             };
-            Event { bytes: bytes.into(), usage: (!ask.faults.no_usage).then_some(usage) }
+            let mut event = Event::new(bytes);
+            event.usage = (!ask.faults.no_usage).then_some(usage);
+            generation.said(index).into_iter().fold(event, Event::says)
         })
         .collect();
     let error = obj! {
@@ -53,7 +56,7 @@ pub(crate) fn stream(ask: &Ask) -> Answer {
     let (kind, error_event) = if as_events {
         ("text/event-stream", format!("data: {}\r\n\r\n", error.0))
     } else {
-        events.push(Event { bytes: Bytes::from_static(b"]\n"), usage: None });
+        events.push(Event::new(&b"]\n"[..]));
         (super::JSON, format!(",\r\n{}\n]\n", error.pretty()))
     };
     let mut answer = Answer::stream(kind, events).model(ask.model_name()).header("content-disposition", "attachment");
@@ -108,12 +111,8 @@ struct Generation<'a> {
 impl<'a> Generation<'a> {
     fn new(ask: &'a Ask) -> Self {
         let reply = turn(ask.json()).reply(ask);
-        let words = match &reply {
-            Reply::Text(pieces) => pieces.len(),
-            Reply::Calls(calls) => calls.iter().map(|call| call.pieces().len()).sum(),
-        };
         // This API does not report cache writes; its caches are made by a call of their own.
-        let mut usage = ask.seed.usage(ask.body_length, words);
+        let mut usage = ask.seed.usage(ask.body_length, reply.words());
         usage.cache_write = 0;
         // The Python SDK writes it in snake case, and the API takes both.
         let thinking = &ask.json()["generationConfig"]["thinkingConfig"];
@@ -125,7 +124,7 @@ impl<'a> Generation<'a> {
     fn parts(&self) -> Vec<Vec<Raw>> {
         let mut chunks = Vec::new();
         if self.shows_thoughts {
-            for text in ["**Weighing** the question: ", "naïve 漢字 🚦."] {
+            for text in THOUGHTS {
                 chunks.push(vec![obj! { "text" => text, "thought" => true }]);
             }
         }
@@ -146,6 +145,16 @@ impl<'a> Generation<'a> {
             }
         }
         chunks
+    }
+
+    /// The lengths of the pieces that the chunk at `index` holds.
+    fn said(&self, index: usize) -> Vec<usize> {
+        let thoughts = if self.shows_thoughts { THOUGHTS.len() } else { 0 };
+        match (&self.reply, index.checked_sub(thoughts)) {
+            (_, None) => Vec::new(),
+            (Reply::Text(pieces), Some(index)) => pieces.get(index).map(String::len).into_iter().collect(),
+            (Reply::Calls(calls), Some(_)) => calls.iter().flat_map(Call::pieces).map(|piece| piece.len()).collect(),
+        }
     }
 
     fn chunk(&self, parts: &[Raw], last: bool, usage: Usage) -> Raw {

@@ -2,21 +2,22 @@
 
 use serde_json::Value;
 
+use super::likes::{self, Place, usage_object};
 use super::{obfuscation, pretty, snapshot};
 use crate::answer::{Answer, Event};
-use crate::dialect::{Ask, text_of};
+use crate::dialect::{Ask, Dialect, text_of};
 use crate::json::{EMPTY, Null, Object, Raw, obj};
 use crate::reply::{Choice, Reply, Turn};
 use crate::seed::CREATED;
 use crate::truth::Usage;
 
 pub(crate) fn answer(ask: &Ask) -> Answer {
+    if ask.faults.refuse_stream_options && ask.json().get("stream_options").is_some() {
+        let message = "Unrecognized request argument supplied: stream_options";
+        return super::error(http::StatusCode::BAD_REQUEST, message, ask.seed);
+    }
     let reply = turn(ask.json()).reply(ask);
-    let words = match &reply {
-        Reply::Text(pieces) => pieces.len(),
-        Reply::Calls(calls) => calls.iter().map(|call| call.pieces().len()).sum(),
-    };
-    let usage = ask.seed.usage(ask.body_length, words);
+    let usage = likes::usage(ask.dialect, ask.seed.usage(ask.body_length, reply.words()));
     let model = snapshot(ask.model_name());
     let choices = ask.json()["n"].as_u64().unwrap_or(1).clamp(1, 8);
     if ask.json()["stream"] == true {
@@ -73,7 +74,16 @@ fn whole(ask: &Ask, model: &str, reply: &Reply, usage: Usage, choices: u64) -> A
     };
     let choices: Vec<Raw> = (0..choices)
         .map(|index| {
-            obj! { "index" => index, "message" => message, "logprobs" => Null, "finish_reason" => finish }
+            let mut choice = Object::new();
+            choice
+                .field("index", &index)
+                .field("message", &message)
+                .field("logprobs", &Null)
+                .field("finish_reason", finish);
+            if ask.dialect == Dialect::Azure {
+                choice.field("content_filter_results", &likes::filter_results());
+            }
+            choice.end()
         })
         .collect();
     let mut body = Object::new();
@@ -83,36 +93,46 @@ fn whole(ask: &Ask, model: &str, reply: &Reply, usage: Usage, choices: u64) -> A
         .field("model", model)
         .field("choices", &choices);
     if !ask.faults.no_usage {
-        body.field("usage", &usage_object(usage));
+        body.field("usage", &usage_object(ask.dialect, usage));
     }
-    body.field("service_tier", "default").field("system_fingerprint", &fingerprint(ask));
+    likes::finish_body(ask, &mut body);
+    if matches!(ask.dialect, Dialect::OpenAi | Dialect::Azure) {
+        body.field("service_tier", "default").field("system_fingerprint", &fingerprint(ask));
+    }
     let answer = Answer::new(http::StatusCode::OK, "application/json", pretty(&body.end()));
     if ask.faults.no_usage { answer } else { answer.usage(usage) }
 }
 
 fn stream(ask: &Ask, model: &str, reply: &Reply, usage: Usage, choices: u64) -> Answer {
-    let with_usage = ask.json()["stream_options"]["include_usage"] == true && !ask.faults.no_usage;
-    let padded = ask.json()["stream_options"]["include_obfuscation"] != false;
-    let mut events = Vec::new();
+    let counted = !ask.faults.no_usage;
+    let place = if counted { likes::place(ask) } else { Place::Nowhere };
+    let is_openai = ask.dialect == Dialect::OpenAi;
+    let padded = is_openai && ask.json()["stream_options"]["include_obfuscation"] != false;
+    let mut events: Vec<Event> = likes::first_event(ask).into_iter().collect();
     let mut count = 0;
     let mut chunk = |choices: &[Raw], total: Option<Raw>, length: usize| {
+        let is_last = total.is_some();
         let mut chunk = Object::new();
         chunk
             .field("id", &completion_id(ask))
             .field("object", "chat.completion.chunk")
             .field("created", &CREATED)
-            .field("model", model)
-            .field("service_tier", "default")
-            .field("system_fingerprint", &fingerprint(ask))
-            .field("choices", choices);
-        if with_usage {
+            .field("model", model);
+        if matches!(ask.dialect, Dialect::OpenAi | Dialect::Azure) {
+            chunk.field("service_tier", "default").field("system_fingerprint", &fingerprint(ask));
+        }
+        chunk.field("choices", choices);
+        let is_in_place = place == Place::LastContent || choices.is_empty();
+        if place.is_in_every_chunk() || is_last && is_in_place {
             chunk.field("usage", &total);
+        } else if is_last {
+            likes::own_place(ask, &mut chunk, total.as_ref());
         }
         if padded {
             chunk.field("obfuscation", &obfuscation(ask.seed, count, length));
         }
         count += 1;
-        Event::sse(None, &chunk.end().0)
+        Event::sse(None, &chunk.end().0).says(length)
     };
     let choice = |index: u64, delta: &Raw, finish: Option<&str>| {
         obj! { "index" => index, "delta" => delta, "logprobs" => Null, "finish_reason" => finish }
@@ -124,11 +144,14 @@ fn stream(ask: &Ask, model: &str, reply: &Reply, usage: Usage, choices: u64) -> 
             events.push(chunk(&[choice(index, delta, None)], None, *length));
         }
     }
+    let total = || Some(usage_object(ask.dialect, usage));
     for index in 0..choices {
-        events.push(chunk(&[choice(index, &obj! {}, Some(finish))], None, 0));
+        let is_last = index + 1 == choices && place.is_in_last_content();
+        let event = chunk(&[choice(index, &obj! {}, Some(finish))], if is_last { total() } else { None }, 0);
+        events.push(if is_last { event.tells(usage) } else { event });
     }
-    if with_usage {
-        events.push(chunk(&[], Some(usage_object(usage)), 0).tells(usage));
+    if place.is_extra_chunk() {
+        events.push(chunk(&[], total(), 0).tells(usage));
     }
     if !ask.faults.no_done {
         events.push(Event::sse(None, "[DONE]"));
@@ -163,21 +186,6 @@ fn deltas(ask: &Ask, reply: &Reply) -> Vec<(Raw, usize)> {
             }
             deltas
         }
-    }
-}
-
-fn usage_object(usage: Usage) -> Raw {
-    obj! {
-        "prompt_tokens" => usage.input,
-        "completion_tokens" => usage.output,
-        "total_tokens" => usage.input + usage.output,
-        "prompt_tokens_details" => obj! {
-            "cached_tokens" => usage.cache_read, "cache_write_tokens" => usage.cache_write, "audio_tokens" => 0,
-        },
-        "completion_tokens_details" => obj! {
-            "reasoning_tokens" => usage.reasoning, "audio_tokens" => 0,
-            "accepted_prediction_tokens" => 0, "rejected_prediction_tokens" => 0,
-        },
     }
 }
 

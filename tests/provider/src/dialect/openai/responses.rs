@@ -8,15 +8,11 @@ use crate::dialect::{Ask, text_of};
 use crate::json::{EMPTY, Null, Object, Put, Raw, obj};
 use crate::reply::{Choice, Reply, Turn};
 use crate::seed::CREATED;
-use crate::truth::Usage;
+use crate::truth::{Said, Usage};
 
 pub(crate) fn answer(ask: &Ask) -> Answer {
     let reply = turn(ask.json()).reply(ask);
-    let words = match &reply {
-        Reply::Text(pieces) => pieces.len(),
-        Reply::Calls(calls) => calls.iter().map(|call| call.pieces().len()).sum(),
-    };
-    let usage = ask.seed.usage(ask.body_length, words);
+    let usage = ask.seed.usage(ask.body_length, reply.words());
     let model = snapshot(ask.model_name());
     if ask.json()["stream"] == true {
         stream(ask, model, &reply, usage).model(model)
@@ -217,7 +213,8 @@ fn stream_text(ask: &Ask, output: &Output<'_>, pieces: &[String], events: &mut E
     for (index, piece) in pieces.iter().enumerate() {
         let padding = obfuscation(ask.seed, index as u64, piece.len());
         let rest: [(&str, &dyn Put); 3] = [("delta", piece), ("logprobs", &EMPTY), ("obfuscation", &padding)];
-        events.push("response.output_text.delta", &[&place[..], &rest[..]].concat());
+        let event = events.push("response.output_text.delta", &[&place[..], &rest[..]].concat());
+        event.said = Said { tokens: 1, bytes: piece.len() as u64 };
     }
     let rest: [(&str, &dyn Put); 2] = [("text", &text), ("logprobs", &EMPTY)];
     events.push("response.output_text.done", &[&place[..], &rest[..]].concat());
@@ -237,7 +234,8 @@ fn stream_calls(ask: &Ask, output: &Output<'_>, events: &mut Events) {
         for (number, piece) in call.pieces().iter().enumerate() {
             let padding = obfuscation(ask.seed, number as u64, piece.len());
             let rest: [(&str, &dyn Put); 2] = [("delta", piece), ("obfuscation", &padding)];
-            events.push("response.function_call_arguments.delta", &[&place[..], &rest[..]].concat());
+            let event = events.push("response.function_call_arguments.delta", &[&place[..], &rest[..]].concat());
+            event.said = Said { tokens: 1, bytes: piece.len() as u64 };
         }
         let rest: [(&str, &dyn Put); 2] = [("arguments", &call.arguments), ("name", &call.name)];
         events.push("response.function_call_arguments.done", &[&place[..], &rest[..]].concat());
