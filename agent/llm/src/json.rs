@@ -8,6 +8,8 @@ mod paths;
 
 pub(crate) use paths::Paths;
 
+use std::{marker::PhantomData, ops::Deref};
+
 use memchr::memchr2;
 
 /// The longest key or scalar that is read, in bytes as written. Longer ones count as absent.
@@ -39,8 +41,8 @@ pub(crate) trait Visit<F> {
 }
 
 /// The state between two pieces of text.
-pub(crate) struct Scanner<F: 'static> {
-    paths: &'static Paths<F>,
+pub(crate) struct Scanner<F: 'static, P = &'static Paths<F>> {
+    paths: P,
     /// The containers open on a path, outermost first; the first `depth` count.
     open: [Open; MAX_DEPTH],
     depth: usize,
@@ -56,6 +58,7 @@ pub(crate) struct Scanner<F: 'static> {
     has_escape: bool,
     /// The last byte was a `\` that escapes the next.
     escaping: bool,
+    field: PhantomData<F>,
 }
 
 #[derive(Clone, Copy)]
@@ -92,6 +95,13 @@ enum Role {
 
 impl<F: Copy> Scanner<F> {
     pub(crate) fn new(paths: &'static Paths<F>) -> Self {
+        Self::over(paths)
+    }
+}
+
+impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
+    /// For paths that are static or shared.
+    pub(crate) fn over(paths: P) -> Self {
         Self {
             paths,
             open: [Open { node: Paths::<F>::ROOT, is_object: false }; MAX_DEPTH],
@@ -103,6 +113,7 @@ impl<F: Copy> Scanner<F> {
             too_long: false,
             has_escape: false,
             escaping: false,
+            field: PhantomData,
         }
     }
 

@@ -1,95 +1,344 @@
-//! What usage costs, by list price.
+//! What usage costs, by list price, in exact decimals.
 //!
-//! The rates are those of the crate genai-prices 0.2.1 (github.com/pydantic/genai-prices at 1964e1dc, MIT), taken from
-//! the providers' price pages and verified there at dates up to 2026-10-30. It counts in binary floating point; see
-//! [`price`] for why no cent is lost by that. Regional surcharges and private discounts are not in it.
+//! Prices are layers of files: the bundled list of many providers, our own additions to it, and the operator's. The
+//! topmost that has the model says what it costs; where a rate for anything that was used is missing, the cost is
+//! unknown, never zero.
 
+pub mod file;
+pub mod import;
+mod kind;
+mod layer;
+mod pattern;
+mod pointers;
 mod status;
+mod units;
 
-use std::time::SystemTime;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use genai_prices::{Calculator, PriceRequest, Usage as Units, UsageKey};
 use rust_decimal::Decimal;
 
-pub use status::PriceStatus;
-
+use self::file::File;
+use self::layer::{Found, Place, Settings};
 use crate::usage::{ServiceTier, Usage};
 
-/// Where the rates are from, for reports.
-pub const PRICES_FROM: &str = "genai-prices 0.2.1, verified up to 2026-10-30";
+pub use kind::Kind;
+pub use layer::{Complaint, Layer};
+pub(crate) use pointers::PointerReader;
+pub use pointers::{Pointed, Pointers};
+pub use status::PriceStatus;
 
-/// Reads the rates in, which takes tens of milliseconds. Call it at start, or the first [`price`] does it.
-pub fn load_prices() {
-    let _calculator = Calculator::bundled();
+/// The bundled list, made by `tollgate prices import --format genai-prices` (docs/prices.md).
+const LIST: &str = include_str!("../data/prices.json");
+
+/// What we know better, or beside it.
+const ADDITIONS: &str = include_str!("../data/additions.json");
+
+/// What an exchange cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// US dollars, exact to 10⁻¹² of them.
+    pub cost: Decimal,
+    /// The source of the rates and the day they were right.
+    pub from: Arc<str>,
+    /// How they were found.
+    pub status: PriceStatus,
 }
 
-/// The cost in US dollars of `usage` at `model` of `provider` (a `gen_ai.provider.name`), at the rates of the time `at`.
-///
-/// `None` when provider or model have no price, when the price list has no rate for what was used, or when the counts
-/// contradict each other. An unknown price is never zero.
-///
-/// The result is rounded to 10⁻¹² dollars. Rates have at most six decimals per million tokens, so the exact cost has at
-/// most twelve; the floating-point sum is off by less than half of that below some hundred dollars a call, and rounding
-/// restores the exact decimal. (A few rates of small providers are repeating fractions; theirs is rounded.)
-pub fn price(provider: &str, model: &str, usage: &Usage, at: SystemTime) -> Option<Decimal> {
-    let units = units(usage)?;
-    let request = PriceRequest::new(model, &units).with_provider_id(list_name(provider)?).with_timestamp(at);
-    let request = match usage.tier {
-        ServiceTier::Standard => request,
-        ServiceTier::Flex | ServiceTier::Priority | ServiceTier::Fast => {
-            request.with_price_context("service_tier", usage.tier.as_str())
+/// Why the cost of an exchange is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unpriced {
+    /// No list has the provider.
+    #[error("no price list has this provider; add a file with its prices to `prices.files`")]
+    UnknownProvider,
+    /// No list of the provider has the model, or no model was named.
+    #[error("no price list has this model; add its price to a file in `prices.files`")]
+    UnknownModel,
+    /// The model has no rate for something that was used.
+    #[error("the model has no rate for `{0}`; add it to a file in `prices.files`")]
+    NoRate(Kind),
+    /// The model has no rates for the service tier that was billed.
+    #[error("the model has no rates for the service tier `{}`; add them to a file in `prices.files`", .0.as_str())]
+    NoTier(ServiceTier),
+    /// The provider's counts contradict each other, or are beyond reason.
+    #[error("the provider's counts contradict each other")]
+    Contradiction,
+}
+
+impl Unpriced {
+    /// The status for records and labels.
+    pub fn status(self) -> PriceStatus {
+        match self {
+            Self::UnknownProvider => PriceStatus::UnknownProvider,
+            Self::UnknownModel => PriceStatus::UnknownModel,
+            Self::NoRate(_) | Self::NoTier(_) => PriceStatus::NoRate,
+            Self::Contradiction => PriceStatus::Contradiction,
         }
-        ServiceTier::Batch => request.with_price_context("processing", "batch"),
-    };
-    let dollars = Calculator::bundled().calculate(&request).ok()?.total_price;
-    // A model that is listed without rates for tokens comes out at nothing.
-    let is_unpriced = dollars == 0.0 && (usage.input > 0 || usage.output > 0);
-    let exact = Decimal::from_f64_retain(dollars).filter(|_| !is_unpriced)?;
-    Some(exact.round_dp(DECIMALS).normalize())
+    }
 }
 
+/// What is to be priced.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// As in `gen_ai.provider.name`, or the operator's own name.
+    pub provider: &'a str,
+    /// The provider's region, where it is known.
+    pub region: Option<&'a str>,
+    /// The model that says it answered.
+    pub response_model: Option<&'a str>,
+    /// The model that was asked for.
+    pub request_model: Option<&'a str>,
+    /// What was used.
+    pub usage: &'a Usage,
+    /// What the operator's pointers pointed to.
+    pub pointed: Option<&'a Pointed>,
+    /// What the provider itself says it cost.
+    pub told: Option<Decimal>,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// All prices: an immutable value, cheap to share.
+#[derive(Debug)]
+pub struct Prices {
+    /// The topmost first.
+    layers: Vec<Arc<Layer>>,
+    /// How many of them are the operator's.
+    own: usize,
+    settings: HashMap<Box<str>, Settings>,
+    pointers: Option<Arc<Pointers>>,
+    /// Which providers' answers the pointers are read from.
+    pointed: Vec<Box<str>>,
+}
+
+/// A model's entry, as found by a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match<'a> {
+    /// What the layer is called.
+    pub origin: &'a str,
+    /// Which layer, from the topmost, and which entry of its file.
+    pub layer: usize,
+    /// The entry's place in its file's list.
+    pub entry: usize,
+    /// The provider in whose list it was found.
+    pub provider: String,
+    /// The name or pattern that matched.
+    pub pattern: &'a str,
+    /// Whether it is the very name.
+    pub is_exact: bool,
+    /// Whether it has rates of its own, or changes those of the match after it.
+    pub has_rates: bool,
+}
+
+static BUNDLED: LazyLock<Vec<Arc<Layer>>> = LazyLock::new(|| {
+    let layer = |(origin, file): (_, File)| {
+        Arc::new(Layer::new(origin, &file, &mut Vec::new()).expect("the bundled prices are tested"))
+    };
+    bundled_files().into_iter().map(layer).collect()
+});
+
+/// The bundled files, the topmost first, with the names of their layers.
+pub fn bundled_files() -> [(&'static str, File); 2] {
+    let read = |text| File::from_json(text).expect("the bundled prices are tested");
+    [("additions", read(ADDITIONS)), ("bundled", read(LIST))]
+}
+
+impl Prices {
+    /// The bundled prices. Reading them takes some milliseconds the first time.
+    pub fn bundled() -> Self {
+        Self::new(Vec::new(), Vec::new(), &[])
+    }
+
+    /// The bundled prices and the operator's above them, of which the last is the topmost.
+    pub fn with(files: &[(String, File)]) -> Result<Self, (String, Vec<Complaint>)> {
+        let mut pointers = Vec::new();
+        let mut layers = Vec::new();
+        for (origin, file) in files {
+            let layer = Layer::new(origin, file, &mut pointers).map_err(|complaints| (origin.clone(), complaints))?;
+            layers.insert(0, Arc::new(layer));
+        }
+        let entries = files.iter().flat_map(|(_, file)| &file.prices);
+        let pointed = entries.filter(|entry| !entry.pointers.is_empty()).map(|entry| entry.provider.as_str().into());
+        Ok(Self::new(layers, pointed.collect(), &pointers))
+    }
+
+    fn new(mut layers: Vec<Arc<Layer>>, pointed: Vec<Box<str>>, pointers: &[String]) -> Self {
+        let own = layers.len();
+        layers.extend(BUNDLED.iter().cloned());
+        let mut settings: HashMap<Box<str>, Settings> = HashMap::new();
+        for (depth, layer) in layers.iter().enumerate() {
+            for entry in &layer.settings {
+                settings.entry(entry.provider.as_str().into()).or_default().add(depth, entry);
+            }
+        }
+        let pointers = (!pointers.is_empty()).then(|| Arc::new(Pointers::new(pointers)));
+        Self { layers, own, settings, pointers, pointed }
+    }
+
+    /// The pointers to read from a provider's answers.
+    pub fn pointers(&self, provider: &str) -> Option<&Arc<Pointers>> {
+        self.pointers.as_ref().filter(|_| self.pointed.iter().any(|name| **name == *provider))
+    }
+
+    /// What it cost, or why that is not known.
+    pub fn price(&self, asked: &Asked<'_>) -> Result<Price, Unpriced> {
+        let names = self.names(asked.provider, asked.response_model, asked.request_model);
+        let place = Place { region: asked.region, at: seconds(asked.at) };
+        let mut adjustments = Vec::new();
+        let mut is_listed = false;
+        for (depth, layer) in self.layers.iter().enumerate() {
+            if depth == self.own
+                && let Some(told) = asked.told.filter(|told| !told.is_sign_negative())
+            {
+                let price = Price { cost: told, from: TOLD.clone(), status: PriceStatus::Told };
+                return adjust(price, &adjustments, asked);
+            }
+            for provider in self.lists(depth, asked.provider) {
+                is_listed |= layer.lists(provider);
+                for (found, is_alias) in names.iter().flat_map(|(name, is_alias)| {
+                    layer.find(provider, name, place).into_iter().map(|found| (found, *is_alias))
+                }) {
+                    if !found.model.has_rates() {
+                        // Once, by however many of the names it is found.
+                        if !adjustments.iter().any(|other: &Found<'_>| std::ptr::eq(other.model, found.model)) {
+                            adjustments.push(found);
+                        }
+                        continue;
+                    }
+                    let is_own = provider == asked.provider;
+                    let is_exact = found.is_exact && !is_alias && is_own;
+                    let settings = self.settings(asked.provider);
+                    let cost = units::cost(found.model, settings, asked.usage, place.at, is_own)?;
+                    let status = if is_exact { PriceStatus::Exact } else { PriceStatus::Alias };
+                    let price = Price { cost, from: Arc::clone(&found.model.from), status };
+                    adjustments.push(found);
+                    return adjust(price, &adjustments, asked);
+                }
+            }
+        }
+        Err(if is_listed { Unpriced::UnknownModel } else { Unpriced::UnknownProvider })
+    }
+
+    /// The entries that decide a model's price at a moment: those that change it, then the one that has the rates.
+    pub fn find(&self, provider: &str, region: Option<&str>, model: &str, at: SystemTime) -> Vec<Match<'_>> {
+        let names = self.names(provider, None, Some(model));
+        let place = Place { region, at: seconds(at) };
+        let mut matches = Vec::new();
+        for (depth, layer) in self.layers.iter().enumerate() {
+            for list in self.lists(depth, provider) {
+                for (name, is_alias) in &names {
+                    for found in layer.find(list, name, place) {
+                        let has_rates = found.model.has_rates();
+                        if matches.iter().any(|other: &Match<'_>| (other.layer, other.entry) == (depth, found.index)) {
+                            continue;
+                        }
+                        matches.push(Match {
+                            origin: layer.origin(),
+                            layer: depth,
+                            entry: found.index,
+                            provider: list.into(),
+                            pattern: found.pattern,
+                            is_exact: found.is_exact && !is_alias && list == provider,
+                            has_rates,
+                        });
+                        if has_rates {
+                            return matches;
+                        }
+                    }
+                }
+            }
+        }
+        matches
+    }
+
+    /// The names to look for, in lower case, the likeliest first, and whether each is another spelling.
+    fn names(&self, provider: &str, response: Option<&str>, request: Option<&str>) -> Vec<(String, bool)> {
+        let by_request = self.settings(provider).by_request;
+        // The model that answered knows its own price; what was asked for may be a deployment's name or an alias.
+        let models = if by_request { [request, response] } else { [response, request] };
+        let mut names: Vec<(String, bool)> = Vec::new();
+        for model in models.into_iter().flatten().filter(|model| !model.is_empty()) {
+            let name = model.to_lowercase();
+            let aliases = pattern::aliases(&name);
+            names.push((name, false));
+            names.extend(aliases.into_iter().map(|alias| (alias, true)));
+        }
+        names
+    }
+
+    /// The lists in which a provider's models are looked for, in a layer: its own, then those whose prices hold for it.
+    fn lists<'a>(&'a self, depth: usize, provider: &'a str) -> impl Iterator<Item = &'a str> {
+        let also = self.settings(provider).also.iter().filter(move |(from, _)| *from <= depth);
+        std::iter::once(provider).chain(also.map(|(_, name)| &**name))
+    }
+
+    fn settings(&self, provider: &str) -> &Settings {
+        static NONE: LazyLock<Settings> = LazyLock::new(Settings::default);
+        self.settings.get(provider).unwrap_or(&NONE)
+    }
+}
+
+static TOLD: LazyLock<Arc<str>> = LazyLock::new(|| "told by the provider".into());
+
+/// Applies what entries change about a price, and adds what pointers point to. The last is the one with the rates.
+fn adjust(mut price: Price, entries: &[Found<'_>], asked: &Asked<'_>) -> Result<Price, Unpriced> {
+    let mut from: Option<String> = None;
+    for (number, found) in entries.iter().enumerate().rev() {
+        let model = found.model;
+        for &(pointer, each) in &model.pointers {
+            if let Some(count) = asked.pointed.and_then(|pointed| pointed.get(pointer)) {
+                let extra = count.checked_mul(each).ok_or(Unpriced::Contradiction)?;
+                price.cost = price.cost.checked_add(extra).ok_or(Unpriced::Contradiction)?;
+            }
+        }
+        if let Some(factor) = model.multiply {
+            price.cost = price.cost.checked_mul(factor).ok_or(Unpriced::Contradiction)?;
+        }
+        if number + 1 < entries.len() || price.status == PriceStatus::Told {
+            let from = from.get_or_insert_with(|| price.from.to_string());
+            from.push_str(" × ");
+            from.push_str(&model.from);
+        }
+    }
+    if let Some(from) = from {
+        price.from = from.into();
+    }
+    price.cost = price.cost.round_dp(DECIMALS).normalize();
+    Ok(price)
+}
+
+/// Rates have rarely more than six decimals per million, so this is exact for nearly all.
 const DECIMALS: u32 = 12;
 
-/// The list's name for a provider. Names that merely look alike get no price.
-fn list_name(provider: &str) -> Option<&'static str> {
-    Some(match provider {
-        "anthropic" => "anthropic",
-        "aws.bedrock" => "aws",
-        "azure.ai.inference" | "azure.ai.openai" => "azure",
-        "cohere" => "cohere",
-        "deepseek" => "deepseek",
-        "gcp.gemini" | "gcp.gen_ai" | "gcp.vertex_ai" => "google",
-        "groq" => "groq",
-        "mistral_ai" => "mistral",
-        "openai" => "openai",
-        "openrouter" => "openrouter",
-        "perplexity" => "perplexity",
-        "x_ai" => "x-ai",
-        _ => return None,
-    })
+fn seconds(at: SystemTime) -> i64 {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |seconds| -seconds - 1),
+    }
 }
 
-/// In the list's units, where the general ones contain the special ones as [`Usage`] has it. The parts that are zero
-/// are said too: two parts without their overlap (audio, cached, but how much cached audio?) would have no price.
-fn units(usage: &Usage) -> Option<Units> {
-    let write_5m = usage.cache_write.checked_sub(usage.cache_write_1h)?;
-    let counts = [
-        (UsageKey::INPUT_TOKENS, usage.input),
-        (UsageKey::OUTPUT_TOKENS, usage.output),
-        (UsageKey::CACHE_READ_TOKENS, usage.cache_read),
-        (UsageKey::CACHE_WRITE_TOKENS, usage.cache_write),
-        (UsageKey::CACHE_WRITE_5M_TOKENS, write_5m),
-        (UsageKey::CACHE_WRITE_1H_TOKENS, usage.cache_write_1h),
-        (UsageKey::OUTPUT_REASONING_TOKENS, usage.reasoning),
-        (UsageKey::INPUT_AUDIO_TOKENS, usage.input_audio),
-        (UsageKey::CACHE_AUDIO_READ_TOKENS, usage.cache_read_audio),
-        (UsageKey::OUTPUT_AUDIO_TOKENS, usage.output_audio),
-        (UsageKey::OUTPUT_IMAGE_TOKENS, usage.output_image),
-        (UsageKey::WEB_SEARCHES, usage.web_searches),
-    ];
-    // Beyond 2^53 a count would not be exact, and is not true either.
-    let is_sane = counts.iter().all(|&(_, count)| count < 1 << 53);
-    is_sane.then(|| counts.into_iter().map(|(key, count)| (key, count as f64)).collect())
+/// Where the bundled rates are from, for reports.
+pub const PRICES_FROM: &str = "genai-prices 0.2.1, verified up to 2026-10-30, and our additions";
+
+/// Reads the bundled rates in. Call it at start, or the first price does it.
+pub fn load_prices() {
+    LazyLock::force(&BUNDLED);
+}
+
+/// The cost in US dollars of `usage` at `model` of `provider`, by the bundled prices; `None` when it is unknown.
+pub fn price(provider: &str, model: &str, usage: &Usage, at: SystemTime) -> Option<Decimal> {
+    let asked = Asked {
+        provider,
+        region: None,
+        response_model: Some(model),
+        request_model: None,
+        usage,
+        pointed: None,
+        told: None,
+        at,
+    };
+    Prices::bundled().price(&asked).ok().map(|price| price.cost)
 }
 
 #[cfg(test)]

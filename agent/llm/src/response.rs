@@ -9,8 +9,8 @@ mod total;
 
 use std::{fmt, sync::Arc};
 
-use rust_decimal::Decimal;
 use http::{HeaderMap, StatusCode};
+use rust_decimal::Decimal;
 
 use self::{
     body::{Body, essence},
@@ -21,6 +21,7 @@ use crate::{
     coding::{Decoder, Failure},
     estimate::{Places, Sample},
     failure::ErrorKind,
+    price::{Pointed, Pointers},
     usage::{Usage, UsageSource},
 };
 
@@ -37,6 +38,8 @@ pub struct ResponseFacts {
     pub model: Option<Arc<str>>,
     /// What the provider says it charged for it, in US dollars. Few say; it is nobody's list price.
     pub cost: Option<Decimal>,
+    /// The numbers that the operator's prices ask for.
+    pub pointed: Pointed,
     /// The error the answer is, or carries: also one that arrives in a stream after a 200.
     pub error: Option<ErrorKind>,
 }
@@ -53,6 +56,11 @@ pub struct Untold {
 }
 
 impl Untold {
+    /// Whether all that there is to tell was told.
+    pub fn is_nothing(&self) -> bool {
+        !self.input && !self.output
+    }
+
     /// For a request of `api` that was sent and whose answer nobody waited for: what it read is owed all the same.
     pub fn unanswered(api: Api) -> Self {
         Self { input: reads_text(api), ..Self::default() }
@@ -138,6 +146,17 @@ impl ResponseMeter {
         self
     }
 
+    /// Reads the numbers that the operator's prices ask for.
+    #[must_use]
+    pub fn with_pointers(mut self, pointers: &Arc<Pointers>) -> Self {
+        if let Reading::Body(decoder) = &mut self.reading
+            && let Some(body) = decoder.get_mut()
+        {
+            body.watch(pointers);
+        }
+        self
+    }
+
     /// Takes the next bytes of the body, cut anywhere.
     pub fn push(&mut self, bytes: &[u8]) {
         if let Reading::Body(decoder) = &mut self.reading {
@@ -169,7 +188,7 @@ impl ResponseMeter {
             }
         };
         let (body, failure) = decoder.finish();
-        let (tally, is_final, text) = body.finish();
+        let (tally, is_final, text, pointed) = body.finish();
         let usage = tally.usage();
         let source = match usage {
             Some(_) if is_final => UsageSource::Provider,
@@ -194,7 +213,7 @@ impl ResponseMeter {
             source != UsageSource::Provider && self.status_error.is_none() && (error.is_none() || !text.is_empty());
         let untold = if is_untold { untold(&tally, text) } else { Untold::default() };
         let cost = tally.cost();
-        (ResponseFacts { usage, source, unmetered, model: tally.model, cost, error }, untold)
+        (ResponseFacts { usage, source, unmetered, model: tally.model, cost, pointed, error }, untold)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Usage {
     pub input_audio: u64,
     /// The part of `cache_read` that was audio.
     pub cache_read_audio: u64,
+    /// The part of `cache_read` that was images.
+    pub cache_read_image: u64,
     /// The part of `output` that is audio.
     pub output_audio: u64,
     /// The part of `output` that is images.

@@ -21,11 +21,7 @@ impl<F: Copy> Paths<F> {
             let mut at = root;
             for step in path.as_ref().split('.') {
                 let key = step.strip_suffix("[]").unwrap_or(step);
-                at = tree.child(at, key).unwrap_or_else(|| {
-                    let child = tree.add();
-                    tree.nodes[usize::from(at)].children.push((key.to_owned(), child));
-                    child
-                });
+                at = tree.enter(at, key);
                 if key != step {
                     at = tree.element(at).unwrap_or_else(|| {
                         let element = tree.add();
@@ -37,6 +33,27 @@ impl<F: Copy> Paths<F> {
             tree.nodes[usize::from(at)].field = Some(field);
         }
         tree
+    }
+
+    /// Paths of objects' keys only, which may hold any text.
+    pub(crate) fn of_keys<K: AsRef<str>>(paths: impl IntoIterator<Item = (Vec<K>, F)>) -> Self {
+        let mut tree = Self { nodes: Vec::new() };
+        let root = tree.add();
+        tree.nodes[usize::from(root)].element = Some(root);
+        for (keys, field) in paths {
+            let at = keys.iter().fold(root, |at, key| tree.enter(at, key.as_ref()));
+            tree.nodes[usize::from(at)].field = Some(field);
+        }
+        tree
+    }
+
+    /// The place of a key, made where it is not there.
+    fn enter(&mut self, at: u16, key: &str) -> u16 {
+        self.child(at, key).unwrap_or_else(|| {
+            let child = self.add();
+            self.nodes[usize::from(at)].children.push((key.to_owned(), child));
+            child
+        })
     }
 
     fn add(&mut self) -> u16 {

@@ -2,6 +2,8 @@
 
 mod frames;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use self::frames::Frames;
@@ -14,6 +16,7 @@ use crate::{
     coding::Consume,
     estimate::{Places, Sample, Tap},
     json::Scanner,
+    price::{Pointed, PointerReader, Pointers},
     sse::{self, Events},
 };
 
@@ -45,6 +48,7 @@ impl Body {
             scanner: Scanner::new(&reader.paths),
             tally: Tally::new(api),
             tap: Tap::new(Places::of(api)),
+            pointers: None,
             head: Head::default(),
             is_done: false,
         };
@@ -56,21 +60,26 @@ impl Body {
         self.events.tap.has_text()
     }
 
+    /// Reads these from what passes from now on.
+    pub(super) fn watch(&mut self, pointers: &Arc<Pointers>) {
+        self.events.pointers = Some(Box::new(PointerReader::new(Arc::clone(pointers))));
+    }
+
     pub(super) fn tally_mut(&mut self) -> &mut Tally {
         &mut self.events.tally
     }
 
-    /// The answer is over. Gives what it said, whether that is final, and what the model wrote.
-    pub(super) fn finish(mut self) -> (Tally, bool, Sample) {
+    /// The answer is over. Gives what it said, whether that is final, what the model wrote, and what pointers pointed to.
+    pub(super) fn finish(mut self) -> (Tally, bool, Sample, Pointed) {
         if let Framing::Events(parser) = &mut self.framing {
             parser.finish(&mut self.events);
         }
-        let EventReader { scanner, mut tally, tap, is_done, .. } = self.events;
+        let EventReader { scanner, mut tally, tap, pointers, is_done, .. } = self.events;
         let is_whole_document =
             matches!(self.framing, Framing::Documents) && scanner.is_at_top() && tally.documents > 0;
         tally.abandon_item();
         let is_final = tally.is_final(is_done || is_whole_document);
-        (tally, is_final, tap.finish())
+        (tally, is_final, tap.finish(), pointers.map(|reader| reader.finish()).unwrap_or_default())
     }
 }
 
@@ -94,6 +103,9 @@ impl Consume for Body {
             Framing::Frames(frames) => frames.push(bytes, &mut self.events),
             Framing::Documents => {
                 self.events.tap.document(bytes);
+                if let Some(pointers) = &mut self.events.pointers {
+                    pointers.push(bytes);
+                }
                 self.events.scanner.push(bytes, &mut self.events.tally);
             }
             Framing::Undecided => {}
@@ -106,6 +118,8 @@ struct EventReader {
     scanner: Scanner<Field>,
     tally: Tally,
     tap: Tap,
+    /// Where the operator's prices ask for numbers of their own.
+    pointers: Option<Box<PointerReader>>,
     head: Head,
     /// `[DONE]` was seen.
     is_done: bool,
@@ -136,6 +150,9 @@ impl Events for EventReader {
         }
         self.tap.event(data);
         self.tap.end_event();
+        if let Some(pointers) = &mut self.pointers {
+            pointers.event(data);
+        }
         if self.reader.concerns(data, self.tally.model.is_some()) {
             self.scanner.push(data, &mut self.tally);
             self.end();
@@ -144,12 +161,18 @@ impl Events for EventReader {
 
     fn part(&mut self, data: &[u8]) {
         self.tap.event(data);
+        if let Some(pointers) = &mut self.pointers {
+            pointers.push(data);
+        }
         self.head.push(data);
         self.scanner.push(data, &mut self.tally);
     }
 
     fn end(&mut self) {
         self.tap.end_event();
+        if let Some(pointers) = &mut self.pointers {
+            pointers.end();
+        }
         self.is_done |= &self.head.bytes[..self.head.length] == DONE;
         self.head.length = 0;
         self.tally.abandon_item();

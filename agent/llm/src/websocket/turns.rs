@@ -9,6 +9,7 @@ use super::SocketEvent;
 use super::fields::{Kind, Name, Report, Request};
 use crate::call::{Api, Operation};
 use crate::failure::ErrorKind;
+use crate::price::Pointed;
 use crate::response::{ResponseFacts, ResponseMeter, Unmetered};
 use crate::usage::UsageSource;
 
@@ -256,6 +257,7 @@ impl Turn {
             model,
             error: failure.or(self.error),
             cost: None,
+            pointed: Pointed::default(),
         }
     }
 }
