@@ -1,10 +1,12 @@
 //! Answers in the provider's own error shape, so that an SDK raises the exception its user already handles.
 //!
 //! Shapes and words are from the providers' error references: platform.openai.com/docs/guides/error-codes,
-//! platform.claude.com/docs/en/api/errors, ai.google.dev/gemini-api/docs/troubleshooting.
+//! platform.claude.com/docs/en/api/errors, ai.google.dev/gemini-api/docs/troubleshooting, docs.mistral.ai/api,
+//! docs.cohere.com/reference/errors, docs.ollama.com/api/errors, and docs.aws.amazon.com/bedrock/latest/APIReference
+//! (CommonErrors, InvokeModel). As of 2026-11-23.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::catalogue::Dialect;
@@ -14,6 +16,8 @@ use crate::catalogue::Dialect;
 pub struct RefusalBody {
     /// For the `content-type` header.
     pub content_type: &'static str,
+    /// A header that says what the error is, where the body does not.
+    pub header: Option<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Bytes,
 }
@@ -30,17 +34,31 @@ pub fn refusal(dialect: Dialect, status: StatusCode, message: &str) -> RefusalBo
         Dialect::Gemini => {
             json!({"error": {"code": status.as_u16(), "message": message, "status": gemini(status)}})
         }
-        // docs.mistral.ai/api: like OpenAI's, without the envelope.
+        // Like OpenAI's, without the envelope.
         Dialect::Mistral => {
             let (kind, code) = openai(status);
             json!({"object": "error", "message": message, "type": kind, "param": null, "code": code})
         }
-        // docs.cohere.com/reference/errors, docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html
         Dialect::Cohere | Dialect::Bedrock => json!({"message": message}),
-        // docs.ollama.com/api/errors
         Dialect::Ollama => json!({"error": message}),
     };
-    RefusalBody { content_type: "application/json", body: body.to_string().into() }
+    let exception = (dialect == Dialect::Bedrock).then(|| HeaderValue::from_static(bedrock(status)));
+    let header = exception.map(|exception| (HeaderName::from_static("x-amzn-errortype"), exception));
+    RefusalBody { content_type: "application/json", header, body: body.to_string().into() }
+}
+
+/// The exception of Bedrock's that goes with a status.
+fn bedrock(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "UnrecognizedClientException",
+        403 => "AccessDeniedException",
+        404 => "ResourceNotFoundException",
+        408 | 504 => "ModelTimeoutException",
+        429 => "ThrottlingException",
+        503 => "ServiceUnavailableException",
+        500.. => "InternalServerException",
+        _ => "ValidationException",
+    }
 }
 
 /// The `type` and `code` OpenAI uses with a status.
@@ -108,6 +126,14 @@ mod tests {
             json!({"type": "error", "error": {"type": "api_error", "message": "not \"today\""}})
         );
         assert_eq!(
+            body(Dialect::Mistral, 401),
+            json!({"object": "error", "message": "not \"today\"", "type": "authentication_error", "param": null,
+                   "code": "invalid_api_key"})
+        );
+        assert_eq!(body(Dialect::Cohere, 429), json!({"message": "not \"today\""}));
+        assert_eq!(body(Dialect::Ollama, 404), json!({"error": "not \"today\""}));
+        assert_eq!(body(Dialect::Bedrock, 429), json!({"message": "not \"today\""}));
+        assert_eq!(
             body(Dialect::Gemini, 403),
             json!({"error": {"code": 403, "message": "not \"today\"", "status": "PERMISSION_DENIED"}})
         );
@@ -135,6 +161,28 @@ mod tests {
                 let mut meter = ResponseMeter::new(api, StatusCode::OK, Some(refusal.content_type), None);
                 meter.push(&refusal.body);
                 assert_eq!(meter.finish().error, Some(kind), "{dialect:?} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_body_does_not_say_the_status_or_a_header_does() {
+        for (dialect, api) in [
+            (Dialect::Mistral, Api::ChatCompletions),
+            (Dialect::Cohere, Api::CohereChat),
+            (Dialect::Ollama, Api::Ollama),
+            (Dialect::Bedrock, Api::BedrockConverse),
+            (Dialect::Bedrock, Api::BedrockInvokeStream),
+        ] {
+            for status in [400, 401, 403, 404, 429, 503] {
+                let status = StatusCode::from_u16(status).unwrap();
+                let refusal = refusal(dialect, status, "no");
+                // Only Bedrock's says it in a header; that it does is what its SDKs go by.
+                let told = if refusal.header.is_some() { StatusCode::OK } else { status };
+                let headers = refusal.header.into_iter().collect();
+                let mut meter = ResponseMeter::new(api, told, Some(refusal.content_type), None).with_headers(&headers);
+                meter.push(&refusal.body);
+                assert_eq!(meter.finish().error, ErrorKind::from_status(status), "{dialect:?} {status}");
             }
         }
     }
