@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_ledger::{Id, Opened, Outcome, Record};
-use tollgate_llm::{Api, Call, Operation, Provider, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, UsageSource};
+use tollgate_llm::{
+    Api, Call, Operation, Provider, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, Untold, UsageSource,
+};
 use tollgate_workload::Caller;
 
 use crate::drain;
@@ -24,6 +26,8 @@ use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
 use crate::http::request::RequestSource;
 use crate::observe::Observer;
+use crate::settle::Settler;
+pub(crate) use crate::settle::price;
 
 /// What is known when the head of a request has been read.
 pub(crate) struct Exchange {
@@ -34,14 +38,17 @@ pub(crate) struct Exchange {
     provider: Arc<Provider>,
     caller: Arc<Caller>,
     call: Call,
+    credential: Option<Arc<str>>,
     request: RequestSource,
     response: Option<ResponseMeter>,
     backlog: Backlog,
     status: Option<StatusCode>,
     streams: bool,
+    request_id: Option<Arc<str>>,
     first_byte: Option<Duration>,
+    first_token: Option<Duration>,
     response_bytes: u64,
-    observer: Arc<dyn Observer>,
+    settler: Arc<Settler>,
     settled: bool,
 }
 
@@ -51,8 +58,9 @@ impl Exchange {
         provider: Arc<Provider>,
         caller: Arc<Caller>,
         call: Call,
+        credential: Option<Arc<str>>,
         request: RequestSource,
-        observer: Arc<dyn Observer>,
+        settler: Arc<Settler>,
     ) -> Self {
         Self {
             id: Id::new(),
@@ -62,14 +70,17 @@ impl Exchange {
             provider,
             caller,
             call,
+            credential,
             request,
             response: None,
             backlog: Backlog::default(),
             status: None,
             streams: false,
+            request_id: None,
             first_byte: None,
+            first_token: None,
             response_bytes: 0,
-            observer,
+            settler,
             settled: false,
         }
     }
@@ -80,6 +91,7 @@ impl Exchange {
         let coding = joined_lines(response.headers(), &header::CONTENT_ENCODING);
         self.status = Some(response.status());
         self.streams = content_type.is_some_and(is_stream);
+        self.request_id = request_id(response.headers());
         let meter = ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref());
         self.response = Some(meter.with_headers(response.headers()));
     }
@@ -97,6 +109,14 @@ impl Exchange {
         if let Some(meter) = &mut self.response {
             self.backlog.passed(frame, |bytes| meter.push(bytes));
         }
+        self.looked();
+    }
+
+    /// Notes when the first text was seen. Frames are looked at as soon as they are flushed, so this is when it was sent.
+    fn looked(&mut self) {
+        if self.streams && self.first_token.is_none() && self.response.as_ref().is_some_and(ResponseMeter::has_text) {
+            self.first_token = Some(self.started.elapsed());
+        }
     }
 
     /// See [`Backlog::resume`].
@@ -104,6 +124,7 @@ impl Exchange {
         if let Some(meter) = &mut self.response {
             self.backlog.resume(|bytes| meter.push(bytes));
         }
+        self.looked();
     }
 
     /// See [`Backlog::idle`].
@@ -173,7 +194,7 @@ impl Exchange {
 
     /// Who is told of this exchange, and of those on its connection.
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
-        Arc::clone(&self.observer)
+        Arc::clone(self.settler.observer())
     }
 
     /// Counts bytes that were relayed without being looked at, after a protocol switch.
@@ -188,29 +209,37 @@ impl Exchange {
             id: self.id,
             started: self.started_at,
             provider: Arc::clone(&self.provider.name),
-            region: None,
+            region: self.region(),
             host: Arc::clone(&self.host),
             operation: self.call.operation,
             request_model: self.call.model_in_path.clone(),
-            credential: None,
+            credential: self.credential.clone(),
             caller: Arc::clone(&self.caller),
         }
     }
 
-    fn settle(mut self, outcome: Outcome, duration: Duration) -> Record {
+    fn region(&self) -> Option<Arc<str>> {
+        self.provider.region(&self.host).map(Arc::from)
+    }
+
+    fn settle(mut self, outcome: Outcome, duration: Duration, drain: &drain::Watch) {
         self.settled = true;
         if let Some(meter) = &mut self.response {
             self.backlog.drain(|bytes| meter.push(bytes));
         }
+        self.looked();
         let request = self.request.settle();
-        let response = self.response.take().map_or_else(ResponseFacts::default, ResponseMeter::finish);
-        let mut record = Record {
+        let (response, untold) = match self.response.take() {
+            Some(meter) => meter.finish_with_untold(),
+            None => (ResponseFacts::default(), self.unanswered(outcome, request.is_sent)),
+        };
+        let record = Record {
             id: self.id,
             started: self.started_at,
             duration,
             time_to_first_byte: self.first_byte,
-            time_to_first_token: None,
-            region: None,
+            time_to_first_token: self.first_token,
+            region: self.region(),
             provider: Arc::clone(&self.provider.name),
             host: Arc::clone(&self.host),
             operation: self.call.operation,
@@ -227,28 +256,29 @@ impl Exchange {
             stream: request.facts.stream.or(self.streams.then_some(true)),
             request_bytes: request.bytes,
             response_bytes: self.response_bytes,
-            request_id: None,
-            credential: None,
+            request_id: self.request_id.take(),
+            credential: self.credential.take(),
             caller: Arc::clone(&self.caller),
         };
-        price(&mut record);
-        record
+        if untold.is_nothing() {
+            self.settler.settle(record);
+        } else {
+            self.settler.estimate(record, untold, request.text, drain.clone());
+        }
     }
-}
 
-/// Looks up what a record's usage costs.
-pub(crate) fn price(record: &mut Record) {
-    let Some(usage) = &record.usage else { return };
-    // The model that answered knows its own price; an alias or a deployment's name may not be on the list.
-    let mut models = [&record.response_model, &record.request_model].into_iter().flatten();
-    record.cost = models.find_map(|model| tollgate_llm::price(&record.provider, model, usage, record.started));
+    /// What is untold where no answer came: of a request that was sent, and that nobody waited for, what it had the model read.
+    fn unanswered(&self, outcome: Outcome, is_sent: bool) -> Untold {
+        let nobody_waited = matches!(outcome, Outcome::ClientGone | Outcome::Stopped) && self.status.is_none();
+        if is_sent && nobody_waited { Untold::unanswered(self.call.api) } else { Untold::default() }
+    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         // Only a detector: every holder ends its exchange in words (`Open`, `Ended`).
         if !self.settled {
-            self.observer.leaked();
+            self.settler.observer().leaked();
             debug_assert!(std::thread::panicking(), "an exchange was dropped unsettled");
         }
     }
@@ -260,6 +290,26 @@ fn is_stream(content_type: &str) -> bool {
     ["text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson"]
         .iter()
         .any(|stream| essence.eq_ignore_ascii_case(stream))
+}
+
+/// The provider's own name for an exchange: OpenAI's, Anthropic's, Amazon's, Azure's, and who follows them.
+const REQUEST_IDS: [&str; 7] = [
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "apim-request-id",
+    "x-ms-request-id",
+    "x-goog-request-id",
+    "x-cloud-trace-context",
+];
+
+/// No provider's is longer. Records and logs are not for whatever else a server may send.
+const MAX_REQUEST_ID: usize = 128;
+
+fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
+    let id = REQUEST_IDS.into_iter().find_map(|name| headers.get(name))?.to_str().ok()?.trim();
+    let is_sane = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    is_sane.then(|| id.into())
 }
 
 /// An exchange in progress, held by what drives it.
@@ -290,7 +340,7 @@ impl Open {
     pub(crate) fn end(&mut self, outcome: Outcome) {
         let Some(exchange) = self.exchange.take() else { return };
         let duration = self.left.unwrap_or_else(|| exchange.started.elapsed());
-        let ended = Ended { exchange: Some(exchange), outcome, duration };
+        let ended = Ended { exchange: Some(exchange), outcome, duration, drain: self.drain.clone() };
         if let Err(mpsc::error::SendError(ended)) = self.settlements.send(ended) {
             // The connection's task is gone, so there is no flush to wait for.
             ended.settle();
@@ -310,18 +360,18 @@ pub(crate) struct Ended {
     exchange: Option<Box<Exchange>>,
     outcome: Outcome,
     duration: Duration,
+    drain: drain::Watch,
 }
 
 impl Ended {
-    /// Looks at what is left to look at, and tells the observer.
+    /// Looks at what is left to look at, and has the observer told.
     pub(crate) fn settle(mut self) {
         self.settle_once();
     }
 
     fn settle_once(&mut self) {
         if let Some(exchange) = self.exchange.take() {
-            let observer = Arc::clone(&exchange.observer);
-            observer.settled(exchange.settle(self.outcome, self.duration));
+            exchange.settle(self.outcome, self.duration, &self.drain);
         }
     }
 }

@@ -17,7 +17,7 @@ mod websocket;
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -30,15 +30,17 @@ use tollgate_llm::Provider;
 use tollgate_workload::Caller;
 
 use self::linger::Lingering;
-pub use self::request::{BodyError, RequestBody};
-pub use self::response::{Relayed, ResponseBody};
 use self::request::Budget;
+pub use self::request::{BodyError, RequestBody};
 use self::response::Draining;
+pub use self::response::{Relayed, ResponseBody};
 use self::service::Context;
 use self::splice::Splicing;
 use crate::drain;
 use crate::exchange::Ended;
+use crate::fingerprint::Fingerprints;
 use crate::observe::Observer;
+use crate::settle::Settler;
 use crate::upstream::Upstream;
 
 /// How many field lines an HTTP/1.1 head may have.
@@ -73,6 +75,8 @@ pub struct Http {
 struct Shared {
     upstream: Upstream,
     observer: Arc<dyn Observer>,
+    settler: Arc<Settler>,
+    fingerprints: OnceLock<Fingerprints>,
     splicing: Splicing,
     draining: Option<Arc<Draining>>,
 }
@@ -142,7 +146,17 @@ impl Http {
             OnDisconnect::Cancel => None,
             OnDisconnect::Drain { timeout, limit } => Some(Arc::new(Draining::new(timeout, limit))),
         };
-        Self { shared: Arc::new(Shared { upstream, observer, splicing, draining }) }
+        let settler = Arc::new(Settler::new(Arc::clone(&observer)));
+        Self {
+            shared: Arc::new(Shared { upstream, observer, settler, fingerprints: OnceLock::new(), splicing, draining }),
+        }
+    }
+
+    /// The same, with credentials told apart. The first fingerprints stay.
+    #[must_use]
+    pub fn with_fingerprints(self, fingerprints: Fingerprints) -> Self {
+        self.shared.fingerprints.get_or_init(|| fingerprints);
+        self
     }
 
     /// Serves a connection to its end, which is soon after `drain` begins: what is in flight is finished, and nothing begun.

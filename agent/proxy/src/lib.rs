@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod exchange;
+mod fingerprint;
 mod opened;
 mod prefixed;
+mod settle;
 mod socket;
 
 pub mod accept;
@@ -18,3 +20,5 @@ pub mod peek;
 pub mod refusals;
 pub mod tunnel;
 pub mod upstream;
+
+pub use fingerprint::{FingerprintError, Fingerprints};

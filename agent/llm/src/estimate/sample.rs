@@ -98,6 +98,13 @@ impl Sample {
         self.total == 0
     }
 
+    /// What was kept, its texts joined by `|`.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> String {
+        let texts: Vec<_> = self.kept.split(|&byte| byte == SEPARATOR).map(|text| unescape(text).to_string()).collect();
+        texts.join("|")
+    }
+
     /// How many messages the text came in, where that is known.
     pub(super) fn messages(&self) -> u64 {
         self.messages

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
-use tollgate_llm::{Edit, RequestFacts, RequestMeter};
+use tollgate_llm::{Edit, RequestFacts, RequestMeter, Sample};
 
 use self::collect::{Ahead, Collected};
 pub(super) use self::collect::{Budget, Collection, LARGEST};
@@ -75,6 +75,8 @@ struct State {
     meter: Option<RequestMeter>,
     backlog: Backlog,
     bytes: u64,
+    /// The latest attempt has handed on all there is.
+    is_sent: bool,
     /// What comes is collected, and not kept as well.
     collecting: bool,
     /// What was collected before anything was sent. Each attempt begins with it.
@@ -100,6 +102,10 @@ enum Gate {
 /// What a settled request was.
 pub(crate) struct Settled {
     pub(crate) facts: RequestFacts,
+    /// What the model was given to read.
+    pub(crate) text: Sample,
+    /// All of it was handed on to the provider.
+    pub(crate) is_sent: bool,
     pub(crate) bytes: u64,
 }
 
@@ -118,6 +124,7 @@ impl RequestSource {
             meter: Some(meter),
             backlog: Backlog::default(),
             bytes: 0,
+            is_sent: false,
             collecting: false,
             collected: None,
             edit: None,
@@ -134,6 +141,7 @@ impl RequestSource {
     pub(crate) fn attempt(&self, keep: bool) -> RequestBody {
         let mut state = self.state.lock();
         state.attempt += 1;
+        state.is_sent = false;
         state.keeping = keep;
         let ahead = state.collected.clone().map(|collected| Ahead::new(collected, state.edit));
         RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, ahead, next: 0 }
@@ -191,8 +199,8 @@ impl RequestSource {
         }
         state.collected = None;
         state.look();
-        let facts = state.meter.take().map_or_else(RequestFacts::default, RequestMeter::finish);
-        Settled { facts, bytes: state.bytes }
+        let (facts, text) = state.meter.take().map(RequestMeter::finish_with_text).unwrap_or_default();
+        Settled { facts, text, is_sent: state.is_sent, bytes: state.bytes }
     }
 }
 
@@ -266,6 +274,11 @@ impl State {
         })
     }
 
+    /// Whether the client has sent all.
+    fn has_ended(&self) -> bool {
+        matches!(self.ended, Some(End::Complete(_))) || self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
     fn end(&mut self, end: End) {
         self.body = None;
         self.ended = Some(end);
@@ -319,14 +332,17 @@ impl Body for RequestBody {
         }
         this.ahead = None;
         if let Some(kept) = state.kept.get(this.next) {
+            let kept = kept.clone();
             this.next += 1;
-            return Poll::Ready(Some(Ok(Frame::data(kept.clone()))));
+            state.is_sent = this.next == state.kept.len() && state.has_ended();
+            return Poll::Ready(Some(Ok(Frame::data(kept))));
         }
         if state.poll_gate(context).is_pending() {
             return Poll::Pending;
         }
         let polled = state.poll_client(context);
         this.next = state.kept.len();
+        state.is_sent |= polled.is_ready() && state.has_ended();
         polled
     }
 

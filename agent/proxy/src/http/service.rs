@@ -58,15 +58,16 @@ impl Context {
         self.shared.upstream.has_extended_connect(&self.target.host)
     }
 
-    fn begin(&self, call: &Call, source: &RequestSource) -> Open {
+    fn begin(&self, call: &Call, head: &request::Parts, source: &RequestSource) -> Open {
         let Connection { host, provider, caller, .. } = &self.connection;
         let exchange = Exchange::begin(
             Arc::clone(host),
             Arc::clone(provider),
             Arc::clone(caller),
             call.clone(),
+            self.shared.fingerprints.get().and_then(|fingerprints| fingerprints.of(head)),
             source.clone(),
-            Arc::clone(&self.shared.observer),
+            Arc::clone(&self.shared.settler),
         );
         Open::new(exchange, self.settlements.clone(), self.drain.clone())
     }
@@ -83,7 +84,7 @@ pub(super) async fn serve(
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let call = identify(&context.connection.provider, &parts.method, path);
     let source = RequestSource::new(body, meter(&call, &parts));
-    let mut open = context.begin(&call, &source);
+    let mut open = context.begin(&call, &parts, &source);
     tracing::debug!(host = %context.target.host, method = %parts.method, operation = %call.operation, "a request");
 
     if is_misdirected(&parts, &context.target.host) {
@@ -226,5 +227,6 @@ fn refuse(
     let mut response = Response::new(ResponseBody::Own(Full::new(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(refusal.content_type));
+    response.headers_mut().extend(refusal.header);
     response
 }

@@ -1,0 +1,141 @@
+//! From an exchange that has ended to its record: what the provider did not tell is estimated, and then priced, and then
+//! the observer is told.
+//!
+//! Counting tokens takes milliseconds, so it is done by a thread of its own, which nobody waits for but the drain. When that
+//! has too much to do, the count is a rougher one, made at once. A record is never lost over it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tollgate_ledger::{Outcome, Record};
+use tollgate_llm::{Sample, Tokenizers, Untold, Usage, UsageSource, estimate_roughly};
+
+use crate::drain;
+use crate::observe::Observer;
+
+/// How many exchanges may wait to be counted. Each holds some kilobytes of text.
+const QUEUE: usize = 512;
+
+/// How long the vocabularies stay in memory when nothing needs them.
+const IDLE: Duration = Duration::from_mins(5);
+
+/// Completes records and hands them to an observer. Dropped, it first completes what it has.
+pub(crate) struct Settler {
+    observer: Arc<dyn Observer>,
+    /// Begun when it is first needed: most exchanges need no estimate.
+    counter: Mutex<Option<Counter>>,
+}
+
+struct Counter {
+    queue: SyncSender<Uncounted>,
+    thread: JoinHandle<()>,
+}
+
+impl Settler {
+    pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, counter: Mutex::default() }
+    }
+
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
+    }
+
+    /// Settles an exchange whose usage is told as far as it ever will be.
+    pub(crate) fn settle(&self, mut record: Record) {
+        price(&mut record);
+        self.observer.settled(record);
+    }
+
+    /// Settles one of which something is `untold`, after estimating it. `asked` is what the model was given to read.
+    pub(crate) fn estimate(&self, record: Record, untold: Untold, asked: Sample, drain: drain::Watch) {
+        let is_stopping = record.outcome == Outcome::Stopped;
+        let uncounted =
+            Uncounted { parts: Some((record, untold, asked)), observer: Arc::clone(&self.observer), _drain: drain };
+        // Dropped where it cannot be queued, it is counted roughly. The same where there is no time left.
+        if !is_stopping && let Some(queue) = self.queue() {
+            drop(queue.try_send(uncounted));
+        }
+    }
+
+    fn queue(&self) -> Option<SyncSender<Uncounted>> {
+        let mut counter = self.counter.lock();
+        if counter.is_none() {
+            let (queue, uncounted) = sync_channel(QUEUE);
+            let thread = Builder::new().name("estimates".to_owned()).spawn(move || count(&uncounted)).ok()?;
+            *counter = Some(Counter { queue, thread });
+        }
+        counter.as_ref().map(|counter| counter.queue.clone())
+    }
+}
+
+impl Drop for Settler {
+    fn drop(&mut self) {
+        let Some(Counter { queue, thread }) = self.counter.get_mut().take() else { return };
+        drop(queue);
+        // It ends with the queue. It is this thread itself where an observer held the last reference.
+        if thread.thread().id() != std::thread::current().id() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn count(queue: &Receiver<Uncounted>) {
+    let mut tokenizers = Tokenizers::default();
+    loop {
+        match queue.recv_timeout(IDLE) {
+            Ok(mut uncounted) => uncounted.settle(|model, sample| tokenizers.estimate(model, sample)),
+            Err(RecvTimeoutError::Timeout) => tokenizers = Tokenizers::default(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// A record whose usage is yet to be estimated.
+struct Uncounted {
+    parts: Option<(Record, Untold, Sample)>,
+    observer: Arc<dyn Observer>,
+    /// The drain waits for it.
+    _drain: drain::Watch,
+}
+
+impl Uncounted {
+    fn settle(&mut self, count: impl FnMut(Option<&str>, &Sample) -> u64) {
+        let Some((mut record, untold, asked)) = self.parts.take() else { return };
+        complete(&mut record, &untold, &asked, count);
+        price(&mut record);
+        self.observer.settled(record);
+    }
+}
+
+impl Drop for Uncounted {
+    fn drop(&mut self) {
+        self.settle(|_, sample| estimate_roughly(sample));
+    }
+}
+
+/// Fills in what was not told. What was told stays, and an estimate is never below it.
+fn complete(record: &mut Record, untold: &Untold, asked: &Sample, mut count: impl FnMut(Option<&str>, &Sample) -> u64) {
+    let model = record.response_model.as_deref().or(record.request_model.as_deref());
+    let mut of = |is_untold: bool, sample| if is_untold { count(model, sample) } else { 0 };
+    let (input, output) = (of(untold.input, asked), of(untold.output, &untold.text));
+    let told = record.usage.unwrap_or_default();
+    let usage = Usage { input: told.input.max(input), output: told.output.max(output), ..told };
+    if usage != told {
+        record.usage = Some(usage);
+        record.usage_source = UsageSource::Estimated;
+    }
+}
+
+/// Looks up what a record's usage costs.
+pub(crate) fn price(record: &mut Record) {
+    let Some(usage) = &record.usage else { return };
+    // The model that answered knows its own price; an alias or a deployment's name may not be on the list.
+    let mut models = [&record.response_model, &record.request_model].into_iter().flatten();
+    record.cost = models.find_map(|model| tollgate_llm::price(&record.provider, model, usage, record.started));
+}
+
+#[cfg(test)]
+mod tests;
