@@ -190,3 +190,278 @@ fn websockets_are_known_by_get_and_connect() {
     }
     assert_eq!(post(OPENAI, "/v1/realtime?model=gpt-realtime").1, Api::Unknown);
 }
+
+const VERTEX: &str = "us-central1-aiplatform.googleapis.com";
+const BEDROCK: &str = "bedrock-runtime.us-east-1.amazonaws.com";
+
+#[test]
+fn vertex_is_read_by_whose_model_it_is() {
+    use Operation::{Batch, Chat, CountTokens, Embeddings, GenerateContent, Image, Ocr, Other};
+    let google = "/v1/projects/p/locations/us-central1/publishers/google/models";
+    let partner = "/v1/projects/p/locations/global/publishers";
+    let endpoints = "/v1beta1/projects/p/locations/l/endpoints";
+    for (path, operation, api, model, stream) in [
+        (
+            format!("{google}/gemini-3-pro:generateContent"),
+            GenerateContent,
+            Api::GenerateContent,
+            "gemini-3-pro",
+            false,
+        ),
+        (
+            format!("{google}/gemini-3-pro:streamGenerateContent?alt=sse"),
+            GenerateContent,
+            Api::GenerateContent,
+            "gemini-3-pro",
+            true,
+        ),
+        (
+            "/v1/publishers/google/models/gemini-3-pro:generateContent?key=k".to_owned(),
+            GenerateContent,
+            Api::GenerateContent,
+            "gemini-3-pro",
+            false,
+        ),
+        (format!("{google}/gemini-3-pro:countTokens"), CountTokens, Api::CountTokens, "gemini-3-pro", false),
+        (format!("{google}/text-embedding-005:predict"), Embeddings, Api::Predict, "text-embedding-005", false),
+        (format!("{google}/imagen-4.0-generate-001:predict"), Image, Api::Predict, "imagen-4.0-generate-001", false),
+        (
+            format!("{google}/gemini-embedding-001:embedContent"),
+            Embeddings,
+            Api::EmbedContent,
+            "gemini-embedding-001",
+            false,
+        ),
+        (
+            format!("{partner}/anthropic/models/claude-opus-4-8@20260101:rawPredict"),
+            Chat,
+            Api::Messages,
+            "claude-opus-4-8@20260101",
+            false,
+        ),
+        (
+            format!("{partner}/anthropic/models/claude-opus-4-8:streamRawPredict"),
+            Chat,
+            Api::Messages,
+            "claude-opus-4-8",
+            true,
+        ),
+        (
+            format!("{partner}/mistralai/models/mistral-medium-3:streamRawPredict"),
+            Chat,
+            Api::ChatCompletions,
+            "mistral-medium-3",
+            true,
+        ),
+        (format!("{partner}/mistralai/models/mistral-ocr-2505:rawPredict"), Ocr, Api::Ocr, "mistral-ocr-2505", false),
+        (
+            format!("{partner}/meta/models/llama-4-maverick:rawPredict"),
+            Chat,
+            Api::ChatCompletions,
+            "llama-4-maverick",
+            false,
+        ),
+        (format!("{endpoints}/12345:generateContent"), GenerateContent, Api::GenerateContent, "12345", false),
+        ("/v1beta/models/gemini-3-pro:batchGenerateContent".to_owned(), Batch, Api::Unknown, "gemini-3-pro", false),
+    ] {
+        assert_eq!(post(VERTEX, &path), (operation, api, Some(model.to_owned()), Some(stream)), "{path}");
+    }
+    for (path, operation, api) in [
+        (format!("{partner}/anthropic/models/count-tokens:rawPredict"), CountTokens, Api::CountTokens),
+        // A publisher whose bodies are not known, and what a private endpoint predicts.
+        (format!("{partner}/acme/models/x:rawPredict"), Other, Api::Unknown),
+        (format!("{endpoints}/12345:predict"), Other, Api::Unknown),
+        (format!("{endpoints}/12345:rawPredict"), Other, Api::Unknown),
+        (format!("{endpoints}/openapi/chat/completions"), Chat, Api::ChatCompletions),
+    ] {
+        assert_eq!(post(VERTEX, &path), (operation, api, None, None), "{path}");
+    }
+    let claude = call(VERTEX, &Method::POST, &format!("{partner}/anthropic/models/claude-opus-4-8:rawPredict"));
+    assert_eq!(claude.dialect, Dialect::Anthropic, "its SDK expects Anthropic's errors");
+}
+
+#[test]
+fn bedrock_names_the_model_in_the_path_also_as_an_arn() {
+    use Operation::{Chat, CountTokens, Embeddings, Image, Other, Rerank};
+    let sonnet = "anthropic.claude-sonnet-4-20250514-v1:0";
+    let arn = "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3A";
+    for (path, operation, api, model, stream) in [
+        ("/model/anthropic.claude-sonnet-4-20250514-v1%3A0/invoke", Chat, Api::BedrockInvoke, sonnet, false),
+        (
+            "/model/anthropic.claude-sonnet-4-20250514-v1:0/invoke-with-response-stream",
+            Chat,
+            Api::BedrockInvokeStream,
+            sonnet,
+            true,
+        ),
+        ("/model/anthropic.claude-sonnet-4-20250514-v1%3A0/converse", Chat, Api::BedrockConverse, sonnet, false),
+        (
+            "/model/anthropic.claude-sonnet-4-20250514-v1%3A0/converse-stream",
+            Chat,
+            Api::BedrockConverseStream,
+            sonnet,
+            true,
+        ),
+        ("/model/anthropic.claude-sonnet-4-20250514-v1%3A0/count-tokens", CountTokens, Api::CountTokens, sonnet, false),
+        (
+            "/model/amazon.titan-embed-text-v2%3A0/invoke",
+            Embeddings,
+            Api::BedrockInvoke,
+            "amazon.titan-embed-text-v2:0",
+            false,
+        ),
+        ("/model/cohere.rerank-v3-5%3A0/invoke", Rerank, Api::BedrockInvoke, "cohere.rerank-v3-5:0", false),
+        ("/model/amazon.nova-canvas-v1%3A0/invoke", Image, Api::BedrockInvoke, "amazon.nova-canvas-v1:0", false),
+        (
+            &format!("/model/{arn}inference-profile%2Fus.{sonnet}/converse"),
+            Chat,
+            Api::BedrockConverse,
+            &format!("us.{sonnet}"),
+            false,
+        ),
+        (&format!("/model/{arn}inference-profile/us.x/converse"), Other, Api::Unknown, "", false),
+        (
+            &format!("/model/{arn}application-inference-profile%2Fa1b2/converse"),
+            Chat,
+            Api::BedrockConverse,
+            "application-inference-profile/a1b2",
+            false,
+        ),
+        (
+            "/model/arn:aws:bedrock:us-east-1::foundation-model%2Fmeta.llama3/invoke",
+            Chat,
+            Api::BedrockInvoke,
+            "meta.llama3",
+            false,
+        ),
+    ] {
+        let model = (!model.is_empty()).then(|| model.to_owned());
+        let stream = model.is_some().then_some(stream);
+        assert_eq!(post(BEDROCK, path), (operation, api, model, stream), "{path}");
+    }
+    for odd in [
+        "/model/../converse",
+        "/model/a%2Fb/converse",
+        "/model/arn:x%2F..%2Fy/converse",
+        "/model/arn:x%2F%2Fy/converse",
+        "/model/arn:x%5Cy/converse",
+        "/model//converse",
+        "/guardrail/g/version/1/apply",
+        "/async-invoke",
+    ] {
+        assert_eq!(post(BEDROCK, odd).1, Api::Unknown, "{odd}");
+    }
+    // Bedrock serves OpenAI's and Anthropic's APIs too.
+    assert_eq!(post(BEDROCK, "/openai/v1/chat/completions").1, Api::ChatCompletions);
+    assert_eq!(post("bedrock-mantle.us-east-1.api.aws", "/v1/responses").1, Api::Responses);
+}
+
+#[test]
+fn cohere_and_rerankers_are_told_apart_from_other_chats() {
+    for (host, path, operation, api, dialect) in [
+        ("api.cohere.com", "/v2/chat", Operation::Chat, Api::CohereChat, Dialect::Cohere),
+        ("api.cohere.ai", "/v1/chat", Operation::Chat, Api::CohereChat, Dialect::Cohere),
+        ("api.cohere.com", "/v2/embed", Operation::Embeddings, Api::CohereEmbed, Dialect::Cohere),
+        ("api.cohere.com", "/v2/rerank", Operation::Rerank, Api::Rerank, Dialect::Cohere),
+        ("api.cohere.ai", "/compatibility/v1/chat/completions", Operation::Chat, Api::ChatCompletions, Dialect::OpenAi),
+        ("gateway.ai.cloudflare.com", "/v1/a/g/cohere/v2/chat", Operation::Chat, Api::CohereChat, Dialect::Cohere),
+        ("me.services.ai.azure.com", "/providers/cohere/v2/rerank", Operation::Rerank, Api::Rerank, Dialect::Cohere),
+        ("api.jina.ai", "/v1/rerank", Operation::Rerank, Api::Rerank, Dialect::OpenAi),
+        ("api.voyageai.com", "/v1/rerank", Operation::Rerank, Api::Rerank, Dialect::OpenAi),
+        ("api.voyageai.com", "/v1/multimodalembeddings", Operation::Embeddings, Api::Embeddings, Dialect::OpenAi),
+        (OPENAI, "/v1/chat", Operation::Other, Api::Unknown, Dialect::OpenAi),
+    ] {
+        let call = call(host, &Method::POST, path);
+        assert_eq!((call.operation, call.api, call.dialect), (operation, api, dialect), "{host}{path}");
+    }
+}
+
+#[test]
+fn mistral_and_those_like_openai_keep_their_own_places() {
+    use Operation::{Batch, Chat, Embeddings, Image, Ocr, Other, TextCompletion, Transcription};
+    for (host, path, operation, api) in [
+        ("api.mistral.ai", "/v1/chat/completions", Chat, Api::ChatCompletions),
+        ("codestral.mistral.ai", "/v1/fim/completions", TextCompletion, Api::Completions),
+        ("api.mistral.ai", "/v1/agents/completions", Chat, Api::ChatCompletions),
+        ("api.mistral.ai", "/v1/conversations", Chat, Api::Conversations),
+        ("api.mistral.ai", "/v1/conversations/conv_1", Chat, Api::Conversations),
+        ("api.mistral.ai", "/v1/ocr", Ocr, Api::Ocr),
+        ("api.mistral.ai", "/v1/batch/jobs", Batch, Api::Unknown),
+        (OPENAI, "/v1/conversations", Other, Api::Unknown),
+        ("api.deepseek.com", "/chat/completions", Chat, Api::ChatCompletions),
+        ("api.deepseek.com", "/beta/completions", TextCompletion, Api::Completions),
+        ("api.deepseek.com", "/anthropic/v1/messages", Chat, Api::Messages),
+        ("api.groq.com", "/openai/v1/chat/completions", Chat, Api::ChatCompletions),
+        ("api.groq.com", "/openai/v1/audio/transcriptions", Transcription, Api::Transcription),
+        ("api.x.ai", "/v1/responses", Chat, Api::Responses),
+        ("api.perplexity.ai", "/chat/completions", Chat, Api::ChatCompletions),
+        ("openrouter.ai", "/api/v1/chat/completions", Chat, Api::ChatCompletions),
+        ("openrouter.ai", "/chat/completions", Other, Api::Unknown),
+        ("api.fireworks.ai", "/inference/v1/completions", TextCompletion, Api::Completions),
+        ("api.together.xyz", "/v1/images/generations", Image, Api::Images),
+        ("api.githubcopilot.com", "/chat/completions", Chat, Api::ChatCompletions),
+        ("api.githubcopilot.com", "/embeddings", Embeddings, Api::Embeddings),
+        (
+            "me.services.ai.azure.com",
+            "/models/chat/completions?api-version=2024-05-01-preview",
+            Chat,
+            Api::ChatCompletions,
+        ),
+        ("me.services.ai.azure.com", "/anthropic/v1/messages", Chat, Api::Messages),
+        ("us-south.ml.cloud.ibm.com", "/ml/v1/text/chat_stream?version=2026-01-01", Chat, Api::ChatCompletions),
+        ("gateway.ai.cloudflare.com", "/v1/a/g/anthropic/v1/messages", Chat, Api::Messages),
+    ] {
+        assert_eq!(post(host, path), (operation, api, None, None), "{host}{path}");
+    }
+    assert_eq!(call("api.mistral.ai", &Method::POST, "/v1/chat/completions").dialect, Dialect::Mistral);
+    let azure = "/openai/deployments/mine/images/generations?api-version=1";
+    assert_eq!(post("me.openai.azure.com", azure), (Image, Api::Images, Some("mine".into()), None));
+    assert_eq!(
+        post("gateway.ai.cloudflare.com", "/v1/a/g/workers-ai/@cf/meta/llama-3.1-8b-instruct"),
+        (Chat, Api::ChatCompletions, Some("@cf/meta/llama-3.1-8b-instruct".into()), None)
+    );
+}
+
+/// As a user adds a provider.
+fn own(host: &str, dialect: Option<Dialect>, path: &str) -> (Operation, Api, Option<String>) {
+    let provider = Provider::new("own", vec![host.parse().unwrap()], dialect);
+    let call = identify(&provider, &Method::POST, path);
+    (call.operation, call.api, call.model_in_path.map(|model| model.to_string()))
+}
+
+#[test]
+fn hosts_of_much_else_count_only_where_their_models_are() {
+    use Operation::{Chat, Other};
+    let chat = |model: Option<&str>| (Chat, Api::ChatCompletions, model.map(str::to_owned));
+    let other = (Other, Api::Unknown, None);
+    for (host, path, expected) in [
+        ("chatgpt.com", "/backend-api/codex/responses", (Chat, Api::Responses, None)),
+        ("chatgpt.com", "/backend-api/other/responses", other.clone()),
+        ("chatgpt.com", "/backend-api/files", other.clone()),
+        ("me.cloud.databricks.com", "/serving-endpoints/dbrx/invocations", chat(Some("dbrx"))),
+        ("me.cloud.databricks.com", "/serving-endpoints/chat/completions", chat(None)),
+        ("me.cloud.databricks.com", "/api/2.0/sql/chat/completions", other.clone()),
+        ("me.snowflakecomputing.com", "/api/v2/cortex/inference:complete", chat(None)),
+        ("me.snowflakecomputing.com", "/api/v2/cortex/v1/messages", (Chat, Api::Messages, None)),
+        ("me.snowflakecomputing.com", "/queries/v1/messages", other.clone()),
+        ("api.cloudflare.com", "/client/v4/accounts/a/ai/run/@cf/meta/llama-3", chat(Some("@cf/meta/llama-3"))),
+        ("api.cloudflare.com", "/client/v4/accounts/a/ai/v1/chat/completions", chat(None)),
+        ("api.cloudflare.com", "/client/v4/accounts/a/workers/v1/chat/completions", other.clone()),
+        ("runtime.sagemaker.us-east-1.amazonaws.com", "/endpoints/mine/invocations", other),
+    ] {
+        assert_eq!(own(host, None, path), expected, "{host}{path}");
+    }
+}
+
+#[test]
+fn a_private_server_speaks_what_its_owner_says() {
+    use Operation::{Chat, Embeddings, Other, TextCompletion};
+    let ollama = |path| own("ollama.internal", Some(Dialect::Ollama), path);
+    assert_eq!(ollama("/api/chat"), (Chat, Api::Ollama, None));
+    assert_eq!(ollama("/api/generate"), (TextCompletion, Api::Ollama, None));
+    assert_eq!(ollama("/api/embed"), (Embeddings, Api::Ollama, None));
+    assert_eq!(ollama("/v1/chat/completions"), (Chat, Api::ChatCompletions, None));
+    assert_eq!(ollama("/api/pull"), (Other, Api::Unknown, None));
+    assert_eq!(own("vllm.internal", None, "/v1/chat/completions"), (Chat, Api::ChatCompletions, None));
+    assert_eq!(own("vllm.internal", None, "/api/chat"), (Other, Api::Unknown, None));
+}
