@@ -84,9 +84,11 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
     let path = inbound.request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let method = inbound.request.method().clone();
     let signed = inbound.signed(dialect, path, &body);
-    let request_seed = Seed::of(&[method.as_str().as_bytes(), path.as_bytes(), &body]);
+    let unasked = without_usage_option(&body);
+    let request_seed = Seed::of(&[method.as_str().as_bytes(), path.as_bytes(), &unasked]);
     let agent = is_coding_agent(inbound.request.headers());
-    let ask = Ask::new(dialect, &method, path, &body, request_seed, agent);
+    let mut ask = Ask::new(dialect, &method, path, &body, request_seed, agent);
+    ask.body_length = unasked.len();
     let model = ask.model.clone();
     inbound.ticket.update(|exchange| exchange.model = model);
     let mut ask = match ask.with_faults(std::mem::take(&mut inbound.faults)) {
@@ -116,12 +118,23 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
         Arc::new(bedrock::bad_signature(request_seed))
     } else {
         let Faults { words, no_usage, no_done, tools, refuse_stream_options, .. } = &faults;
-        let variant = format!("{dialect:?} {agent} {words:?} {no_usage} {no_done} {tools} {refuse_stream_options}");
+        let options = (no_usage, no_done, tools, refuse_stream_options, unasked.len() < body.len());
+        let variant = format!("{dialect:?} {agent} {words:?} {options:?}");
         let key = Seed::of(&[&request_seed.0, variant.as_bytes()]);
         inbound.shared.answer(key, || dialect.answer(&ask))
     };
     inbound.faults = faults;
     Ok(inbound.play(&answer))
+}
+
+/// The body without the option that asks for a stream's usage, as the agent puts it in: whether it is there or not, the answers
+/// are alike but for the usage, and two runs can be compared.
+fn without_usage_option(body: &Bytes) -> Bytes {
+    let option = br#","stream_options":{"include_usage":true}"#;
+    match body.windows(option.len()).position(|window| window == option) {
+        Some(at) => [&body[..at], &body[at + option.len()..]].concat().into(),
+        None => body.clone(),
+    }
 }
 
 impl Inbound {

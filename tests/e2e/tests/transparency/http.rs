@@ -230,7 +230,7 @@ fn websocket(text: &str) -> Request {
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.k"),
     ];
-    let mut request = request(false, "GET", "/v1/realtime?model=gpt-realtime", &fields);
+    let mut request = request(false, "GET", "/websocket?model=gpt-realtime", &fields);
     request.switched = Some((websocket_frame(text, true), websocket_frame(text, false).len()));
     request
 }
@@ -244,7 +244,7 @@ fn a_websocket_passes_over_http1() -> Result<()> {
     assert_eq!((answer.status, &answer.switched), (101, &websocket_frame(text, false)));
     assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
 
-    let refused = Request { path: "/v1/responses".to_owned(), switched: None, ..websocket("") };
+    let refused = Request { path: "/http-only/v1/responses".to_owned(), switched: None, ..websocket("") };
     let steered = assert_transparent(&stage, &plan(false, vec![refused]))?;
     assert_eq!(steered.report.answers[0].status, 426);
 
@@ -262,7 +262,7 @@ fn extended_connect_passes_over_http2() -> Result<()> {
     // The agent offers it once it has seen that the provider does.
     stage.steered(PROBE, &plan(true, vec![request(true, "GET", "/v1/models", &[])]))?;
     let text = "naïve 漢字";
-    let mut socket = request(true, "CONNECT", "/v1/realtime?model=gpt-realtime", &[("sec-websocket-version", "13")]);
+    let mut socket = request(true, "CONNECT", "/websocket?model=gpt-realtime", &[("sec-websocket-version", "13")]);
     socket.protocol = Some("websocket".to_owned());
     socket.switched = Some((websocket_frame(text, true), websocket_frame(text, false).len()));
     let bytes = random_bytes(6, 600_000);

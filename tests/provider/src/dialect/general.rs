@@ -17,11 +17,12 @@ use tokio_tungstenite::tungstenite::{Bytes as WsBytes, Message};
 use crate::answer::{Answer, Content};
 use crate::exchange::{HangUp, Inbound, pairs};
 use crate::fault::Faults;
-use crate::json::{Raw, obj};
+use crate::json::obj;
 use crate::script::Step;
 use crate::seed::{Seed, hex};
 use crate::serve::playback::Playback;
 use crate::truth::Outcome;
+use crate::websocket;
 
 /// Which of these endpoints a request is for.
 pub(crate) enum Special {
@@ -31,11 +32,13 @@ pub(crate) enum Special {
     Mirror,
     /// `/bytes/{n}?seed=S&chunk=C`: n random bytes.
     Bytes,
-    /// `/v1/realtime` and other WebSocket upgrades: messages come back as they are.
+    /// `/websocket`: messages come back as they are.
     WebSocket,
+    /// An API over a WebSocket.
+    Socket(websocket::Kind),
     /// `/upgrade` with any `Upgrade` token: bytes come back as they are.
     Upgrade,
-    /// A WebSocket where the API has one but this server does not: 426.
+    /// `/http-only/…`: a WebSocket where the API has one but this server does not: 426.
     NoWebSocket,
 }
 
@@ -49,9 +52,10 @@ impl Special {
             "/echo" => Some(Self::Echo),
             "/mirror" => Some(Self::Mirror),
             "/upgrade" if token.is_some() || extended.is_some() => Some(Self::Upgrade),
-            "/v1/realtime" if websocket => Some(Self::WebSocket),
+            "/websocket" if websocket => Some(Self::WebSocket),
             path if path.starts_with("/bytes/") => Some(Self::Bytes),
-            path if websocket && path.ends_with("/responses") => Some(Self::NoWebSocket),
+            path if websocket && path.starts_with("/http-only/") => Some(Self::NoWebSocket),
+            path if websocket => websocket::Kind::of(path).map(Self::Socket),
             _ => None,
         }
     }
@@ -80,6 +84,11 @@ impl Special {
             Self::Echo => echo(&mut inbound).await,
             Self::Bytes => random(&mut inbound).await,
             Self::Mirror => return Ok(mirror(inbound)),
+            Self::Socket(_) if inbound.lacks_key() => {
+                let body = obj! { "error" => obj! { "message" => "no API key was provided", "type" => "invalid_request_error", "code" => "invalid_api_key" } };
+                Answer::new(StatusCode::UNAUTHORIZED, "application/json", body.0)
+            }
+            Self::Socket(kind) => return Ok(websocket::serve(inbound, kind)),
             Self::WebSocket => return Ok(upgrade(inbound, true)),
             Self::Upgrade => return Ok(upgrade(inbound, false)),
             Self::NoWebSocket => {
@@ -199,14 +208,13 @@ fn upgrade(mut inbound: Inbound, websocket: bool) -> Response<Playback> {
     inbound.ticket.update(|exchange| exchange.status = status);
     inbound.conn.heads.lock().stop();
     let upgraded = hyper::upgrade::on(&mut inbound.request);
-    let seed = Seed::of(&[inbound.request.uri().path().as_bytes()]);
     let (conn, mut ticket) = (inbound.conn, inbound.ticket);
     let response = response.body(Playback::nothing(Arc::clone(&conn))).expect("names and values are valid");
     tokio::spawn(async move {
         if let Ok(upgraded) = upgraded.await {
             let io = TokioIo::new(upgraded);
             if websocket {
-                echo_messages(WebSocketStream::from_raw_socket(io, Role::Server, None).await, seed).await;
+                echo_messages(WebSocketStream::from_raw_socket(io, Role::Server, None).await).await;
             } else {
                 let (mut read, mut write) = tokio::io::split(io);
                 // Either side's end is the end; the test sees what came back.
@@ -219,14 +227,13 @@ fn upgrade(mut inbound: Inbound, websocket: bool) -> Response<Playback> {
     response
 }
 
-/// Sends back every message; a Realtime `response.create` gets a `response.done` with usage instead.
-async fn echo_messages<S>(mut socket: WebSocketStream<S>, seed: Seed)
+/// Sends back every message.
+async fn echo_messages<S>(mut socket: WebSocketStream<S>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = socket.next().await {
         let reply = match &message {
-            Message::Text(text) if text.contains("\"response.create\"") => Message::text(response_done(seed).0),
             Message::Text(_) | Message::Binary(_) => message,
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
             Message::Close(_) => return,
@@ -236,15 +243,4 @@ where
         }
     }
     drop(socket.send(Message::Pong(WsBytes::new())).await);
-}
-
-fn response_done(seed: Seed) -> Raw {
-    let usage = seed.usage(0, 24);
-    let usage = obj! {
-        "total_tokens" => usage.input + usage.output, "input_tokens" => usage.input, "output_tokens" => usage.output,
-        "input_token_details" => obj! { "text_tokens" => usage.input, "audio_tokens" => 0, "cached_tokens" => usage.cache_read },
-        "output_token_details" => obj! { "text_tokens" => usage.output, "audio_tokens" => 0 },
-    };
-    let response = obj! { "object" => "realtime.response", "id" => seed.id("resp_", 21), "status" => "completed", "usage" => usage };
-    obj! { "type" => "response.done", "event_id" => seed.id("event_", 21), "response" => response }
 }
