@@ -71,6 +71,8 @@ pub enum UpstreamEvent {
     UsageRefused,
     /// The chunk that such an edit brings was left in an answer, which is coded or says its length.
     UsageShown,
+    /// A client left, and its answer is read on.
+    ReadOn,
 }
 
 impl UpstreamEvent {
@@ -85,6 +87,7 @@ impl UpstreamEvent {
             Self::UsageAsked => "usage_asked",
             Self::UsageRefused => "usage_refused",
             Self::UsageShown => "usage_shown",
+            Self::ReadOn => "read_on",
         }
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Rare {
     remover: Option<ChunkRemover>,
     /// What comes after that which the remover gave at the end.
     after: Option<Polled>,
+    /// What the remover gave at the end was flushed.
+    flushed: bool,
     /// What is done when the client leaves.
     draining: Option<Arc<Draining>>,
 }
@@ -61,7 +63,7 @@ impl Rare {
         remover: Option<ChunkRemover>,
         draining: Option<Arc<Draining>>,
     ) -> Self {
-        Self { read, remover, after: None, draining }
+        Self { read, remover, after: None, flushed: false, draining }
     }
 
     fn is_needed(&self) -> bool {
@@ -132,6 +134,12 @@ impl Relaying {
         if let Some(rare) = &mut self.rare
             && let Some(after) = rare.after.take()
         {
+            // An error throws away what hyper has not flushed.
+            if matches!(after, Some(Err(_))) && !std::mem::replace(&mut rare.flushed, true) {
+                rare.after = Some(after);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(after);
         }
         let read = self.rare.as_mut().and_then(|rare| rare.read.pop_front());

@@ -18,9 +18,9 @@ use tollgate_llm::UsageSource;
 use crate::support::{PATIENCE, Rig, Site, full, https, patiently, read_head, say};
 
 type Frames = Vec<Bytes>;
-type Stream = futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::io::Error>>>;
+pub(crate) type Stream = futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::io::Error>>>;
 
-fn stream(frames: Frames) -> StreamBody<Stream> {
+pub(crate) fn stream(frames: Frames) -> StreamBody<Stream> {
     let frames: Vec<_> = frames.into_iter().map(|frame| Ok(Frame::data(frame))).collect();
     StreamBody::new(futures_util::stream::iter(frames))
 }
@@ -57,7 +57,11 @@ fn scripted(
     saw
 }
 
-async fn send(rig: &Rig, http2: bool, mut request: Request<StreamBody<Stream>>) -> (http::response::Parts, Bytes) {
+pub(crate) async fn send(
+    rig: &Rig,
+    http2: bool,
+    mut request: Request<StreamBody<Stream>>,
+) -> (http::response::Parts, Bytes) {
     let response = if http2 {
         patiently(rig.http2().await.send_request(request)).await
     } else {

@@ -1,10 +1,12 @@
 //! HTTP through the proxy: what clients send and providers answer, against what arrives at the other end.
 
 mod bodies;
+mod disconnect;
 mod drain;
 mod http1;
 mod http2;
 mod log;
+mod splice;
 mod stress;
 mod support;
 mod upgrade;

@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tollgate_ledger::{Opened, Record};
 use tollgate_llm::{Catalogue, Provider};
 use tollgate_proxy::drain;
-use tollgate_proxy::http::{Connection, Http, ServeError};
+use tollgate_proxy::http::{Connection, Http, Metering, ServeError};
 use tollgate_proxy::observe::{Observer, UpstreamEvent};
 use tollgate_proxy::upstream::{Dial, Dialing, Limits, Resolving, Upstream};
 use tollgate_tls::{Authority, Roots};
@@ -89,6 +89,16 @@ impl Recorder {
 
     pub(crate) fn opened(&self) -> usize {
         *self.opened.lock()
+    }
+
+    /// Waits until something happened so many times.
+    pub(crate) async fn event(&self, wanted: UpstreamEvent, times: usize) {
+        patiently(async {
+            while self.events(wanted) < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
     }
 
     pub(crate) fn settled(&self) -> usize {
@@ -202,6 +212,14 @@ impl Rig {
 
     pub(crate) fn with(site: &Site, destination: SocketAddr, limits: Limits, resolved: Vec<SocketAddr>) -> Self {
         Self::trusting(&site.roots(), destination, limits, resolved)
+    }
+
+    /// One with other choices about metering.
+    pub(crate) fn metering(site: &Site, metering: Metering) -> Self {
+        let rig = Self::new(site);
+        let upstream = Upstream::with(&site.roots(), Limits::default(), Arc::new(TestDial { resolved: Vec::new() }));
+        let http = Http::with(upstream, Arc::clone(&rig.recorder) as Arc<dyn Observer>, metering);
+        Self { http, ..rig }
     }
 
     pub(crate) fn trusting(roots: &Roots, destination: SocketAddr, limits: Limits, resolved: Vec<SocketAddr>) -> Self {

@@ -188,3 +188,39 @@ impl<'a> Collecting<'a> {
         (Collected { bytes, last: self.last, _room: self.room }, self.splicer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_room_and_it_comes_back() {
+        let budget = Budget::new(100);
+        let body = |length: usize| Bytes::from(format!("{{{}", " ".repeat(length - 1)));
+        let mut first = Collecting::new(Some(80), &budget);
+        assert!(first.add(body(40)) && first.add(Bytes::from_static(&[b' '; 40])));
+        let mut second = Collecting::new(None, &budget);
+        assert!(!second.add(body(30)), "there is no room");
+        let (collected, _) = second.end();
+        assert_eq!((collected.bytes.len(), collected.last.len()), (0, 30), "what came is kept");
+        let (collected, _) = first.end();
+        assert_eq!((collected.bytes.len(), budget.room.available_permits()), (80, 20));
+        drop(collected);
+        assert_eq!(budget.room.available_permits(), 100);
+        let large = Budget::default();
+        let mut third = Collecting::new(None, &large);
+        assert!(third.add(body(LARGEST)) && !third.add(Bytes::from_static(b" ")), "each has its bound");
+    }
+
+    #[test]
+    fn an_attempt_sends_the_body_with_its_edit_or_as_it_came() {
+        let collected = |bytes: &'static [u8], last: &'static [u8]| {
+            Arc::new(Collected { bytes: Bytes::from_static(bytes), last: Bytes::from_static(last), _room: None })
+        };
+        let all = |mut ahead: Ahead| std::iter::from_fn(|| ahead.next()).collect::<Vec<_>>();
+        assert_eq!(all(Ahead::new(collected(b"", b""), None)), Vec::<Bytes>::new());
+        assert_eq!(all(Ahead::new(collected(b"ab", b"c"), None)), ["ab", "c"]);
+        let edit = Edit { start: 1, end: 2, text: "xy" };
+        assert_eq!(all(Ahead::new(collected(b"abc", b""), Some(edit))), ["a", "xy", "c"]);
+    }
+}

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use tollgate_ledger::Outcome;
 
 use super::Relaying;
+use crate::observe::UpstreamEvent;
 
 /// How many responses are read on at a time. The provider is told of the others at once, as without this.
 const MOST: usize = 256;
@@ -30,9 +31,8 @@ impl Draining {
     pub(super) fn begin(&self, mut relaying: Box<Relaying>) {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        if relaying.open.exchange().is_none() {
-            return;
-        }
+        let Some(exchange) = relaying.open.exchange() else { return };
+        exchange.observer().upstream(UpstreamEvent::ReadOn);
         relaying.open.left();
         runtime.spawn(read_on(relaying, self.timeout, self.limit, room));
     }
