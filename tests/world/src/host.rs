@@ -29,6 +29,9 @@ const OTHER_BUNDLES: [&str; 5] = [
 /// A running nscd would answer look-ups from the machine's own network.
 const NAME_CACHES: [&str; 2] = ["/run/nscd", "/var/run/nscd"];
 
+/// Where an agent keeps its ledger and what it must not forget, and the world's own folder for each.
+const STATE: [(&str, &str); 2] = [("/var/lib/tollgate", "state"), ("/run/tollgate", "run")];
+
 /// The files, in a directory that is also readable from outside.
 pub(crate) struct Host {
     directory: PathBuf,
@@ -71,6 +74,12 @@ impl Host {
         for over in NAME_CACHES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
             lay(client, &directory.join("empty"), over)?;
         }
+        // So that commands of one world share a ledger, as on a machine, and no two worlds do.
+        for (over, folder) in STATE {
+            fs::create_dir(directory.join(folder)).with_context(|| format!("cannot make the directory {folder}"))?;
+            fs::create_dir_all(over).with_context(|| format!("cannot make {over} to lay the world's over"))?;
+            lay(client, &directory.join(folder), Path::new(over))?;
+        }
         Ok(host)
     }
 
@@ -82,6 +91,11 @@ impl Host {
     /// The world's root alone.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.join("root.pem")
+    }
+
+    /// Where `/var/lib/tollgate` of the client host is, seen from outside.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.join("state")
     }
 
     pub(crate) fn home(&self) -> PathBuf {
