@@ -352,6 +352,7 @@ mod tests {
             reasoning: 6,
             input_audio: 7,
             cache_read_audio: 8,
+            cache_read_image: 0,
             output_audio: 9,
             output_image: 10,
             input_image: 11,

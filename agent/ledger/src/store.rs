@@ -1,10 +1,17 @@
 //! The ledger on disk: one SQLite file that any number of agents write and reports read.
 
+mod book;
 mod error;
+mod insert;
 mod journal;
+mod ledger;
 mod open;
+mod recover;
+mod retention;
 mod row;
 pub mod schema;
+mod writer;
 
 pub use error::StoreError;
+pub use ledger::{Figures, Ledger, Settings, Trouble};
 pub use open::{FILE, open_read_only};

@@ -110,9 +110,9 @@ impl Journal {
         self.in_memory.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a file to write to.
-    pub(super) fn is_open(&self) -> bool {
-        self.current.read().is_some()
+    /// Whether the current file has lines that the writer was not given.
+    pub(super) fn is_alone(&self) -> bool {
+        self.current.read().as_ref().is_some_and(Segment::is_alone)
     }
 
     /// Bytes in all files.
@@ -120,13 +120,13 @@ impl Journal {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Writes a line for the row, then calls `hand_on`, which says whether the writer has the row too. No file is retired
-    /// between the two. Gives whether at least one of both has it.
-    pub(super) fn append(&self, row: &Row, hand_on: impl FnOnce() -> bool) -> bool {
-        let line = line(row);
+    /// Writes a line for the row, unless that might wait for a disk, then calls `hand_on`, which says whether the writer has the
+    /// row too. No file is retired between the two. Gives whether at least one of both has it.
+    pub(super) fn append(&self, row: Box<Row>, hand_on: impl FnOnce(Box<Row>) -> bool) -> bool {
+        let line = if self.is_in_memory() { line(&row) } else { Vec::new() };
         let current = self.current.read();
-        let written = current.as_ref().is_some_and(|segment| self.write(segment, &line));
-        let handed = hand_on();
+        let written = !line.is_empty() && current.as_ref().is_some_and(|segment| self.write(segment, &line));
+        let handed = hand_on(row);
         if let Some(segment) = current.as_ref()
             && written
             && !handed
@@ -215,9 +215,7 @@ impl Journal {
             Ok(file)
         };
         match made() {
-            Ok(file) => {
-                Ok(Segment { file, path, size: AtomicU64::new(0), alone: AtomicBool::new(false) })
-            }
+            Ok(file) => Ok(Segment { file, path, size: AtomicU64::new(0), alone: AtomicBool::new(false) }),
             Err(source) => {
                 remove(&early);
                 Err(StoreError::File { path, source })

@@ -277,7 +277,7 @@ fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
     Id::parse(&text).ok_or_else(|| serde::de::Error::custom("no id"))
 }
 
-fn micros_of(time: SystemTime) -> i64 {
+pub(super) fn micros_of(time: SystemTime) -> i64 {
     // A clock before 1970 is a broken one; its rows stand at the beginning.
     time.duration_since(SystemTime::UNIX_EPOCH).map(micros).unwrap_or_default()
 }
@@ -300,6 +300,7 @@ fn counts(usage: &Usage) -> [i64; COUNTS.len()] {
         reasoning,
         input_audio,
         cache_read_audio,
+        cache_read_image,
         output_audio,
         output_image,
         input_image,
@@ -321,6 +322,7 @@ fn counts(usage: &Usage) -> [i64; COUNTS.len()] {
         reasoning,
         input_audio,
         cache_read_audio,
+        cache_read_image,
         output_audio,
         output_image,
         input_image,

@@ -15,7 +15,7 @@ pub const BUCKET: i64 = 15 * 60 * 1_000_000;
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// The columns of `exchange` and `rollup` that usage is counted in, as the fields of [`tollgate_llm::Usage`] are named.
-pub const COUNTS: [&str; 18] = [
+pub const COUNTS: [&str; 19] = [
     "input",
     "output",
     "cache_read",
@@ -24,6 +24,7 @@ pub const COUNTS: [&str; 18] = [
     "reasoning",
     "input_audio",
     "cache_read_audio",
+    "cache_read_image",
     "output_audio",
     "output_image",
     "input_image",
@@ -42,6 +43,10 @@ CREATE TABLE text (
     id INTEGER PRIMARY KEY,
     value TEXT NOT NULL UNIQUE
 ) STRICT;
+
+-- One row. How often texts and callers that nothing refers to were removed: what agents remember of them is void then.
+CREATE TABLE state (tidied INTEGER NOT NULL) STRICT;
+INSERT INTO state VALUES (1);
 
 -- Who called, but for the process id. References to text.
 CREATE TABLE caller (
@@ -105,6 +110,7 @@ CREATE TABLE exchange (
     reasoning INTEGER,
     input_audio INTEGER,
     cache_read_audio INTEGER,
+    cache_read_image INTEGER,
     output_audio INTEGER,
     output_image INTEGER,
     input_image INTEGER,
@@ -167,6 +173,7 @@ CREATE TABLE rollup (
     reasoning INTEGER NOT NULL,
     input_audio INTEGER NOT NULL,
     cache_read_audio INTEGER NOT NULL,
+    cache_read_image INTEGER NOT NULL,
     output_audio INTEGER NOT NULL,
     output_image INTEGER NOT NULL,
     input_image INTEGER NOT NULL,

@@ -1,0 +1,140 @@
+//! Old exchanges: counted together, then removed, a little at a time.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::schema::{BUCKET, COUNTS};
+
+/// Exchanges that one step takes. Some ten milliseconds, in which other agents wait.
+const STEP: i64 = 2_000;
+/// Pages that one step gives back to the file system.
+const PAGES: i64 = 500;
+/// Free pages that are kept for what comes next.
+const SPARE: i64 = 1_000;
+
+/// Counts the oldest exchanges that began before `limit` (microseconds since 1970) together. Gives how many; 0 if there are none.
+/// To be called in a transaction.
+pub(super) fn roll(connection: &Connection, limit: i64) -> rusqlite::Result<usize> {
+    // Whole quarters, so that of none a part is told twice over by rows of both kinds for long.
+    let limit = limit - limit.rem_euclid(BUCKET);
+    let last = "SELECT started, id FROM exchange WHERE started < ?1 ORDER BY started, id
+        LIMIT 1 OFFSET min(?2, (SELECT count(*) FROM (SELECT 1 FROM exchange WHERE started < ?1 LIMIT ?2))) - 1";
+    let last: Option<(i64, Vec<u8>)> = connection
+        .prepare_cached(last)?
+        .query_row(params![limit, STEP], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((started, id)) = last else { return Ok(0) };
+    connection.prepare_cached(&CALLERS)?.execute(params![started, id])?;
+    connection.prepare_cached(&ROLL)?.execute(params![started, id])?;
+    connection.prepare_cached("DELETE FROM exchange WHERE (started, id) <= (?, ?)")?.execute(params![started, id])
+}
+
+/// Removes texts and callers that nothing refers to any more. To be called in a transaction, seldom: it reads everything.
+pub(super) fn tidy(connection: &Connection) -> rusqlite::Result<usize> {
+    let callers = connection.execute(
+        "DELETE FROM caller WHERE id NOT IN
+            (SELECT caller FROM exchange UNION SELECT caller FROM rollup UNION SELECT caller FROM open)",
+        [],
+    )?;
+    let exchange = [
+        "provider",
+        "region",
+        "host",
+        "operation",
+        "request_model",
+        "response_model",
+        "source",
+        "tier",
+        "price_from",
+        "price_status",
+        "outcome",
+        "reason",
+        "error_type",
+        "credential",
+    ];
+    let rollup = [
+        "provider",
+        "region",
+        "host",
+        "operation",
+        "request_model",
+        "response_model",
+        "tier",
+        "price_from",
+        "credential",
+    ];
+    let open = ["provider", "region", "host", "operation", "request_model", "credential"];
+    let caller = ["program", "executable", "user", "cgroup", "unit", "container"];
+    let mut used = Vec::new();
+    for (table, columns) in [("exchange", &exchange[..]), ("rollup", &rollup), ("open", &open), ("caller", &caller)] {
+        used.extend(columns.iter().map(|column| format!("SELECT {column} FROM {table}")));
+    }
+    let texts = connection.execute(&format!("DELETE FROM text WHERE id NOT IN ({})", used.join(" UNION ")), [])?;
+    if callers + texts > 0 {
+        connection.execute("UPDATE state SET tidied = tidied + 1", [])?;
+    }
+    Ok(callers + texts)
+}
+
+/// Gives pages that are free back to the file system, some at a time. Outside a transaction.
+pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    if free > SPARE {
+        let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({})", PAGES.min(free - SPARE)))?;
+        // Each step of it frees one page.
+        let mut rows = vacuum.query([])?;
+        while rows.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+/// The callers without what is not counted apart.
+static CALLERS: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    "INSERT OR IGNORE INTO caller (program, executable, user, uid, cgroup, unit, container)
+        SELECT DISTINCT program, 0, user, uid, 0, unit, container FROM caller WHERE id IN
+            (SELECT caller FROM exchange WHERE (started, id) <= (?, ?))"
+        .into()
+});
+
+static ROLL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    let keys = "provider, region, host, operation, request_model, response_model, tier, price_from, credential";
+    let counts = COUNTS.join(", ");
+    let sums: Vec<String> = COUNTS.iter().map(|column| format!("coalesce(sum(e.{column}), 0)")).collect();
+    let measures = [
+        "calls",
+        "errors",
+        "refused",
+        "cost_nano",
+        "cost_atto",
+        "unpriced",
+        "uncounted",
+        "partial",
+        "estimated",
+        "lost",
+        "duration",
+        "request_bytes",
+        "response_bytes",
+    ];
+    let add: Vec<String> =
+        measures.iter().chain(&COUNTS).map(|column| format!("{column} = {column} + excluded.{column}")).collect();
+    format!(
+        "INSERT INTO rollup (started, {keys}, caller, {}, {counts})
+        SELECT e.started - e.started % {BUCKET} AS bucket, e.provider, e.region, e.host, e.operation, e.request_model,
+            e.response_model, e.tier, e.price_from, e.credential, r.id,
+            count(*), sum(e.is_error), sum(e.is_refused), coalesce(sum(e.cost_nano), 0), coalesce(sum(e.cost_atto), 0),
+            sum(e.input IS NOT NULL AND e.cost_nano IS NULL), sum(e.input IS NULL AND e.is_billable),
+            sum(e.input IS NOT NULL AND s.value = 'partial'), sum(e.input IS NOT NULL AND s.value = 'estimated'),
+            sum(e.is_lost), sum(e.duration), sum(e.request_bytes), sum(e.response_bytes), {}
+        FROM exchange e
+            JOIN text s ON s.id = e.source
+            JOIN caller c ON c.id = e.caller
+            JOIN caller r ON (r.program, r.executable, r.user, r.uid, r.cgroup, r.unit, r.container)
+                = (c.program, 0, c.user, c.uid, 0, c.unit, c.container)
+        WHERE (e.started, e.id) <= (?, ?)
+        GROUP BY bucket, e.provider, e.region, e.host, e.operation, e.request_model, e.response_model, e.tier,
+            e.price_from, e.credential, r.id
+        ON CONFLICT DO UPDATE SET {}",
+        measures.join(", "),
+        sums.join(", "),
+        add.join(", "),
+    )
+});

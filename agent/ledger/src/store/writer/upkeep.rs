@@ -1,0 +1,83 @@
+//! What is done now and then: being seen, settling the dead, counting the old together.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::book::Book;
+use super::super::error::StoreError;
+use super::super::ledger::Shared;
+use super::super::recover::recover;
+use super::super::retention::{roll, shrink, tidy};
+use super::super::row::micros_of;
+
+/// How often the dead are looked for.
+const DEAD: Duration = Duration::from_secs(10);
+/// How often it is written that we live.
+const SEEN: Duration = Duration::from_mins(1);
+/// How often old rows are looked for.
+const OLD: Duration = Duration::from_mins(10);
+
+pub(super) struct Upkeep {
+    retention: Option<Duration>,
+    dead: Option<Instant>,
+    seen: Option<Instant>,
+    old: Option<Instant>,
+    /// More old rows are waiting.
+    behind: bool,
+    /// Old rows were removed since it was last tidied up.
+    rolled: bool,
+}
+
+impl Upkeep {
+    pub(super) fn new(retention: Option<Duration>) -> Self {
+        Self { retention, dead: None, seen: Some(Instant::now()), old: None, behind: false, rolled: false }
+    }
+
+    /// Whether there is more to do at once.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    pub(super) fn run(&mut self, book: &mut Book, shared: &Shared, directory: &Path) -> Result<(), StoreError> {
+        if is_due(&mut self.dead, DEAD) {
+            let rows = recover(book, &shared.journal, directory)?;
+            if rows > 0 {
+                shared.recovered.fetch_add(rows, Ordering::Relaxed);
+                tracing::info!(rows, "an agent had been killed; what it had not written is in the ledger now");
+            }
+        }
+        if is_due(&mut self.seen, SEEN) {
+            book.seen(shared.journal.instance())?;
+        }
+        if self.behind || is_due(&mut self.old, OLD) {
+            self.step(book)?;
+        }
+        Ok(())
+    }
+
+    /// Counts some old rows together.
+    fn step(&mut self, book: &mut Book) -> Result<(), StoreError> {
+        let Some(limit) = self.retention.and_then(|retention| SystemTime::now().checked_sub(retention)) else {
+            return Ok(());
+        };
+        let rolled = book.write(|_, connection| roll(connection, micros_of(limit)))?;
+        self.behind = rolled > 0;
+        self.rolled |= self.behind;
+        if self.rolled && !self.behind {
+            self.rolled = false;
+            book.write(|_, connection| tidy(connection))?;
+        }
+        shrink(book.connection())?;
+        Ok(())
+    }
+}
+
+/// Whether it is time again; the first time it always is.
+fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= every);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}
