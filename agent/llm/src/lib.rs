@@ -31,4 +31,4 @@ pub use request::{RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};
 pub use splice::{ChunkRemover, Edit, Splicer, names_stream_options};
 pub use usage::{ServiceTier, Usage, UsageSource};
-pub use websocket::{Sender, SocketEvent, SocketMeter, SocketRemains};
+pub use websocket::{Sender, SocketEvent, SocketMeter, SocketRemains, TurnEnd};

@@ -16,8 +16,10 @@ use self::frames::{Frames, Messages};
 use self::inflate::Deflate;
 use self::turns::Turns;
 use crate::call::{Api, Call, Operation};
+use crate::estimate::Sample;
 use crate::json::Scanner;
-use crate::response::{ResponseFacts, Unmetered};
+use crate::request::RequestMeter;
+use crate::response::{ResponseFacts, Unmetered, Untold};
 
 /// One end of a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum Sender {
 }
 
 /// What happened in a session. Turns are numbered from zero, in the order in which they began.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum SocketEvent {
     /// A response was asked for, or the server began one by itself.
     Began {
@@ -51,22 +53,34 @@ pub enum SocketEvent {
     Ended {
         /// Which turn.
         turn: u64,
-        /// What the server said of it.
-        facts: Box<ResponseFacts>,
+        /// What is known of it.
+        end: Box<TurnEnd>,
     },
 }
 
+/// What is known of a turn in the end.
+#[derive(Debug, Default)]
+pub struct TurnEnd {
+    /// What the server said of it.
+    pub facts: ResponseFacts,
+    /// What it left unsaid, to be estimated.
+    pub untold: Untold,
+    /// The text that the model was given to read, where that may have to be estimated.
+    pub asked: Sample,
+}
+
 /// What remains when a WebSocket has closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SocketRemains {
-    /// Turns that had not ended, and what was known of them.
-    pub open: Vec<(u64, ResponseFacts)>,
+    /// Turns that had not ended, and what is known of them.
+    pub open: Vec<(u64, TurnEnd)>,
     /// Why turns may be missing, if they may.
     pub unmetered: Option<Unmetered>,
 }
 
 /// Watches both directions of one WebSocket. Memory is bounded whatever passes; nothing of the content is kept.
 pub struct SocketMeter {
+    call: Call,
     client: Direction<Asked, Request>,
     server: Direction<Said, Report>,
     turns: Turns,
@@ -114,6 +128,7 @@ impl SocketMeter {
         let deflate = Deflate::agreed(extensions.unwrap_or_default()).map_err(Unmetered::from)?;
         let frames = |from| Frames::new(from, deflate.map(|deflate| deflate.inflate(from)));
         Ok(Self {
+            call: call.clone(),
             client: Direction::new(frames(Sender::Client), Scanner::new(&CLIENT)),
             server: Direction::new(frames(Sender::Server), Scanner::new(&SERVER)),
             turns: Turns::new(call.api, call.model_in_path.clone()),
@@ -127,7 +142,7 @@ impl SocketMeter {
             Sender::Client if self.server.stopped.is_none() => {
                 let Direction { frames, scanner, item, stopped } = &mut self.client;
                 if stopped.is_none() {
-                    let mut reader = ClientReader { scanner, item, turns: &mut self.turns };
+                    let mut reader = ClientReader { call: &self.call, scanner, item, turns: &mut self.turns };
                     *stopped = frames.push(bytes, &mut reader).err();
                 }
                 frames.is_closed()
@@ -178,6 +193,7 @@ impl<F: Copy, I: Default> Direction<F, I> {
 }
 
 struct ClientReader<'a> {
+    call: &'a Call,
     scanner: &'a mut Scanner<Asked>,
     item: &'a mut Request,
     turns: &'a mut Turns,
@@ -185,6 +201,11 @@ struct ClientReader<'a> {
 
 impl Messages for ClientReader<'_> {
     fn part(&mut self, bytes: &[u8]) {
+        // It is a request as over HTTP, but for its type.
+        if self.call.api == Api::Responses {
+            let meter = || Box::new(RequestMeter::new(self.call, Some("application/json"), None));
+            self.item.meter.get_or_insert_with(meter).push(bytes);
+        }
         self.scanner.push(bytes, self.item);
     }
 

@@ -27,7 +27,6 @@ use crate::http::headers::joined_lines;
 use crate::http::request::RequestSource;
 use crate::observe::Observer;
 use crate::settle::Settler;
-pub(crate) use crate::settle::price;
 
 /// What is known when the head of a request has been read.
 pub(crate) struct Exchange {
@@ -186,15 +185,20 @@ impl Exchange {
             stream: Some(true),
             request_bytes: 0,
             response_bytes: 0,
-            request_id: None,
+            request_id: self.request_id.clone(),
             credential,
             caller: Arc::clone(&self.caller),
         }
     }
 
-    /// Who is told of this exchange, and of those on its connection.
+    /// Who is told of this exchange.
     pub(crate) fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(self.settler.observer())
+    }
+
+    /// Who settles this exchange, and those on its connection.
+    pub(crate) fn settler(&self) -> Arc<Settler> {
+        Arc::clone(&self.settler)
     }
 
     /// Counts bytes that were relayed without being looked at, after a protocol switch.

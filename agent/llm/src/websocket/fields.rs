@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use crate::call;
 use crate::failure::ErrorKind;
 use crate::json::{Paths, Value, Visit};
+use crate::request::RequestMeter;
 use crate::usage::Usage;
 
 /// Places in a client's message.
@@ -34,6 +35,8 @@ pub(super) struct Request {
     pub(super) is_create: bool,
     pub(super) event: Option<Name>,
     pub(super) model: Option<Arc<str>>,
+    /// Reads what the model is given to read.
+    pub(super) meter: Option<Box<RequestMeter>>,
 }
 
 impl Visit<Asked> for Request {

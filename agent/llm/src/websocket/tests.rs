@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::{self, WebSocket, protocol::Role};
 
 use super::*;
-use crate::{Catalogue, Usage, UsageSource, failure::ErrorKind, identify};
+use crate::{Catalogue, Usage, UsageSource, estimate_roughly, failure::ErrorKind, identify};
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
@@ -172,7 +172,7 @@ impl Session {
     /// The ends of turns so far.
     fn ended(&self) -> Vec<(u64, &ResponseFacts)> {
         let ended = |event| match event {
-            &SocketEvent::Ended { turn, ref facts } => Some((turn, &**facts)),
+            &SocketEvent::Ended { turn, ref end } => Some((turn, &end.facts)),
             _ => None,
         };
         self.events.iter().filter_map(ended).collect()
@@ -265,7 +265,8 @@ fn realtime_responses_are_counted_each_by_itself() {
         let answers: Vec<_> =
             session.events.iter().filter(|event| matches!(event, SocketEvent::Answered { turn: 0, .. })).collect();
         assert_eq!(answers.len(), 2, "the first word, and the first sound: {answers:?}");
-        assert_eq!(session.meter.finish(), SocketRemains { open: Vec::new(), unmetered: None });
+        let remains = session.meter.finish();
+        assert!(remains.open.is_empty() && remains.unmetered.is_none(), "{remains:?}");
     }
 }
 
@@ -409,7 +410,21 @@ fn what_is_open_when_the_connection_goes_is_told() {
     assert_eq!(session.meter.closed_by(), Some(Sender::Server));
     let remains = session.meter.finish();
     assert_eq!(remains.open.iter().map(|(turn, _)| *turn).collect::<Vec<_>>(), [0, 1]);
-    assert!(remains.open.iter().all(|(_, facts)| facts.usage.is_none()) && remains.unmetered.is_none());
+    assert!(remains.open.iter().all(|(_, end)| end.facts.usage.is_none()) && remains.unmetered.is_none());
+}
+
+#[test]
+fn what_a_response_that_was_cut_off_left_unsaid_can_be_estimated() {
+    let mut session = Session::new(RESPONSES, Pack::Deflate { takeover: true }, 7);
+    let question = "What is the toll at the gate, and who keeps it? ".repeat(8);
+    session.client(&format!(r#"{{"type":"response.create","model":"gpt-5","input":"{question}"}}"#));
+    for event in &stream("a", 12)[..3] {
+        session.server(event);
+    }
+    let remains = session.meter.finish();
+    let (0, end) = &remains.open[0] else { panic!("{remains:?}") };
+    assert!(end.untold.input && end.untold.output, "{end:?}");
+    assert!(estimate_roughly(&end.asked) > 60 && estimate_roughly(&end.untold.text) > 0, "{end:?}");
 }
 
 #[test]
@@ -433,10 +448,10 @@ fn a_session_says_the_same_however_it_is_cut() {
             for event in &stream("b", 12)[..3] {
                 session.server(event);
             }
-            (session.events, session.meter.finish())
+            format!("{:#?}\n{:#?}", session.events, session.meter.finish())
         };
         let whole = run(usize::MAX);
-        assert!(!whole.0.is_empty());
+        assert!(whole.contains("Ended"), "{whole}");
         for size in [1, 2, 3, 5, 16, 127] {
             assert_eq!(run(size), whole, "{target} by {size}");
         }

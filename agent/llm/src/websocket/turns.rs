@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::SocketEvent;
 use super::fields::{Kind, Name, Report, Request};
+use super::{SocketEvent, TurnEnd};
 use crate::call::{Api, Operation};
+use crate::estimate::Sample;
 use crate::failure::ErrorKind;
-use crate::price::Pointed;
 use crate::response::{ResponseFacts, ResponseMeter, Unmetered};
 use crate::usage::UsageSource;
 
@@ -32,6 +32,8 @@ struct Turn {
     operation: Operation,
     /// The name that the client gave its request for it.
     asked_as: Option<Name>,
+    /// What the model was given to read.
+    asked: Sample,
     /// The response's or item's own name, once the server has told it.
     name: Option<Name>,
     /// The server reported an error that seems to be about this. Another message may yet show that it is not.
@@ -86,7 +88,9 @@ impl Turns {
         }
         let model = request.model.or_else(|| self.model.clone());
         let operation = if self.api == Api::Realtime { Operation::Realtime } else { Operation::Chat };
-        self.begin(operation, model).asked_as = request.event;
+        let turn = self.begin(operation, model);
+        turn.asked_as = request.event;
+        turn.asked = request.meter.map(|meter| meter.finish_with_text().1).unwrap_or_default();
     }
 
     /// A piece of a message of the server's.
@@ -132,8 +136,8 @@ impl Turns {
         }
     }
 
-    pub(super) fn finish(mut self) -> Vec<(u64, ResponseFacts)> {
-        self.open.drain(..).map(|turn| (turn.number, turn.facts(None, None))).collect()
+    pub(super) fn finish(mut self) -> Vec<(u64, TurnEnd)> {
+        self.open.drain(..).map(|turn| (turn.number, turn.end(None, None))).collect()
     }
 
     fn begin(&mut self, operation: Operation, model: Option<Arc<str>>) -> &mut Turn {
@@ -144,6 +148,7 @@ impl Turns {
             number: self.next,
             operation,
             asked_as: None,
+            asked: Sample::default(),
             name: None,
             error: None,
             is_answered: false,
@@ -236,28 +241,30 @@ impl Turns {
         let Some(turn) = self.open.remove(at) else { return };
         let model = if turn.operation == Operation::Transcription { None } else { self.model.clone() };
         let number = turn.number;
-        self.events.push_back(SocketEvent::Ended { turn: number, facts: Box::new(turn.facts(report, model)) });
+        self.events.push_back(SocketEvent::Ended { turn: number, end: Box::new(turn.end(report, model)) });
     }
 }
 
 impl Turn {
-    fn facts(self, report: Option<Report>, model: Option<Arc<str>>) -> ResponseFacts {
+    fn end(self, report: Option<Report>, model: Option<Arc<str>>) -> TurnEnd {
         if let Some(events) = self.events {
-            let facts = events.meter.finish();
-            return ResponseFacts { error: facts.error.or(self.error), ..facts };
+            let (facts, untold) = events.meter.finish_with_untold();
+            let facts = ResponseFacts { error: facts.error.or(self.error), ..facts };
+            return TurnEnd { facts, untold, asked: self.asked };
         }
         let report = report.unwrap_or_default();
         let failure = (report.has_failed || report.kind == Kind::NotTranscribed)
             .then(|| report.error.unwrap_or(ErrorKind::Other));
         let source = if report.usage.is_some() { UsageSource::Provider } else { UsageSource::None };
-        ResponseFacts {
+        let facts = ResponseFacts {
             usage: report.usage,
             source,
             unmetered: report.usage.is_none().then_some(Unmetered::NotReported),
             model,
             error: failure.or(self.error),
-            cost: None,
-            pointed: Pointed::default(),
-        }
+            ..ResponseFacts::default()
+        };
+        // What is said aloud cannot be estimated from text.
+        TurnEnd { facts, ..TurnEnd::default() }
     }
 }

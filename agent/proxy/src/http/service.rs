@@ -49,7 +49,8 @@ impl Context {
     ) -> (Arc<Self>, watch::Receiver<bool>) {
         let (begun, receiver) = watch::channel(false);
         let host = Arc::clone(&connection.host);
-        let target = Target { host, destination: connection.destination, uid: connection.caller.uid };
+        let Connection { destination, plain, .. } = connection;
+        let target = Target { host, destination, uid: connection.caller.uid, plain };
         (Arc::new(Self { shared, connection, target, settlements, begun, drain }), receiver)
     }
 
@@ -163,7 +164,7 @@ fn answer(
         let drain = context.drain.clone();
         let session = open.exchange().and_then(|exchange| {
             let (meter, common) = exchange.switched(&response)?;
-            Some(Box::new(Session::new(meter, common, exchange.observer(), drain.clone())))
+            Some(Box::new(Session::new(meter, common, exchange.settler(), drain.clone())))
         });
         tokio::spawn(async move {
             relay(client, server, open, session, lease).await;

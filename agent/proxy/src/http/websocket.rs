@@ -12,11 +12,10 @@ use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tollgate_ledger::{Id, Opened, Outcome, Record, UpstreamFailure};
-use tollgate_llm::{Operation, ResponseFacts, Sender, SocketEvent, SocketMeter, Unmetered, UsageSource};
+use tollgate_llm::{Operation, Sender, SocketEvent, SocketMeter, TurnEnd, Unmetered, UsageSource};
 
 use crate::drain;
-use crate::exchange::price;
-use crate::observe::Observer;
+use crate::settle::Settler;
 
 /// The calls on one WebSocket, which are called turns.
 pub(super) struct Session {
@@ -24,7 +23,7 @@ pub(super) struct Session {
     /// What the turns' records have in common.
     common: Record,
     open: Vec<Turn>,
-    observer: Arc<dyn Observer>,
+    settler: Arc<Settler>,
     drain: drain::Watch,
     /// Which end said, or showed, first that it was over.
     ended_by: Option<Sender>,
@@ -39,8 +38,8 @@ struct Turn {
 }
 
 impl Session {
-    pub(super) fn new(meter: SocketMeter, common: Record, observer: Arc<dyn Observer>, drain: drain::Watch) -> Self {
-        Self { meter: Some(meter), common, open: Vec::new(), observer, drain, ended_by: None }
+    pub(super) fn new(meter: SocketMeter, common: Record, settler: Arc<Settler>, drain: drain::Watch) -> Self {
+        Self { meter: Some(meter), common, open: Vec::new(), settler, drain, ended_by: None }
     }
 
     /// Looks at bytes from one end.
@@ -64,7 +63,7 @@ impl Session {
                     request_model: model,
                     ..self.common.clone()
                 };
-                self.observer.opened(&opened(&record));
+                self.settler.observer().opened(&opened(&record));
                 self.open.push(Turn { number: turn, began: Instant::now(), record });
             }
             SocketEvent::Answered { turn, is_content } => {
@@ -76,14 +75,15 @@ impl Session {
                     }
                 }
             }
-            SocketEvent::Ended { turn, facts } => self.settle(turn, *facts, Outcome::Completed),
+            SocketEvent::Ended { turn, end } => self.settle(turn, *end, Outcome::Completed),
         }
     }
 
-    fn settle(&mut self, number: u64, facts: ResponseFacts, outcome: Outcome) {
+    fn settle(&mut self, number: u64, end: TurnEnd, outcome: Outcome) {
         let Some(at) = self.open.iter().position(|turn| turn.number == number) else { return };
         let Turn { began, record, .. } = self.open.swap_remove(at);
-        let mut record = Record {
+        let TurnEnd { facts, untold, asked } = end;
+        let record = Record {
             duration: began.elapsed(),
             response_model: facts.model,
             usage: facts.usage,
@@ -92,8 +92,11 @@ impl Session {
             error: facts.error,
             ..record
         };
-        price(&mut record);
-        self.observer.settled(record);
+        if untold.is_nothing() {
+            self.settler.settle(record);
+        } else {
+            self.settler.estimate(record, untold, asked, self.drain.clone());
+        }
     }
 
     /// The WebSocket is gone. `outcome` is its own; it says why turns were cut off, unless the ends showed it themselves. Tells
@@ -109,13 +112,13 @@ impl Session {
             (_, Some(Sender::Client)) | (Outcome::ClientGone, None) => Outcome::ClientGone,
             _ => Outcome::UpstreamFailed(UpstreamFailure::Reset),
         };
-        for (turn, mut facts) in remains.open {
+        for (turn, mut end) in remains.open {
             // The provider has told why it goes no further.
-            let outcome = if facts.error.is_some() { Outcome::Completed } else { cut };
-            if outcome == cut && facts.source == UsageSource::None {
-                facts.source = UsageSource::Partial;
+            let outcome = if end.facts.error.is_some() { Outcome::Completed } else { cut };
+            if outcome == cut && end.facts.source == UsageSource::None {
+                end.facts.source = UsageSource::Partial;
             }
-            self.settle(turn, facts, outcome);
+            self.settle(turn, end, outcome);
         }
         remains.unmetered
     }
