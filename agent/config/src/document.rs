@@ -42,12 +42,13 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        if text.len() > LIMIT {
-            let message = format!("the file is larger than {LIMIT} bytes");
+    /// Reads a text of at most `limit` bytes.
+    pub(crate) fn parse(text: &str, limit: usize) -> Result<Self, Problem> {
+        if text.len() > limit {
+            let message = format!("the file is larger than {limit} bytes");
             return Err(Problem::new(Place::START, &Path::default(), message, "make it smaller"));
         }
-        match serde_saphyr::from_str_with_options(text, options()) {
+        match serde_saphyr::from_str_with_options(text, options(limit)) {
             Ok(root) => Ok(Self { root }),
             Err(error) => Err(syntax(&error)),
         }
@@ -171,20 +172,20 @@ impl fmt::Display for Path {
 }
 
 /// Enough for any real file, and far from what hurts: a file may come from someone else's template.
-fn options() -> serde_saphyr::Options {
+fn options(limit: usize) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: 32,
             flow_nesting_limit: 32,
             // One is read; of a second the parser itself says so.
             max_documents: 2,
-            max_events: 200_000,
-            max_nodes: 100_000,
+            max_events: limit / 5,
+            max_nodes: limit / 10,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_recorded_anchor_events: 100_000,
             max_recorded_anchor_bytes: LIMIT,
-            max_total_scalar_bytes: 2 * LIMIT,
+            max_total_scalar_bytes: 2 * limit,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 100_000,

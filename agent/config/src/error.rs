@@ -14,6 +14,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of prices cannot be read.
+    #[error("cannot read the prices {}: {source}; check `prices.files`, and that this user may read it", path.display())]
+    ReadPrices {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file says something that cannot be meant.
     #[error("{}", lines(name, problems))]
     Invalid {

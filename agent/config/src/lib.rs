@@ -17,6 +17,7 @@ mod ledger;
 mod log;
 mod metering;
 mod peek;
+mod prices;
 mod provider;
 mod raw;
 mod reference;
@@ -37,6 +38,7 @@ pub use ledger::Ledger;
 pub use log::{Format, Level, Log};
 pub use metering::{IncludeUsage, Metering, OnDisconnect};
 pub use peek::Peek;
+pub use prices::{Prices, load_prices, parse_prices};
 pub use reference::reference;
 pub use terminate::Terminate;
 pub use upstream::Upstream;
@@ -68,6 +70,8 @@ pub struct Config {
     pub drain: Drain,
     /// The agent's own log.
     pub log: Log,
+    /// What models cost, beside the bundled list.
+    pub prices: Prices,
     /// How long and how much is waited for before it is known what a connection is.
     pub peek: Peek,
 }
@@ -75,14 +79,14 @@ pub struct Config {
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let text = read(path, LIMIT).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&path.to_string_lossy(), &text)
     }
 
     /// Checks a text. `name` stands for the file in errors.
     pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
         let invalid = |problems| Error::Invalid { name: name.into(), problems };
-        let document = Document::parse(text).map_err(|problem| invalid(vec![problem]))?;
+        let document = Document::parse(text, LIMIT).map_err(|problem| invalid(vec![problem]))?;
         let raw: Raw = decode::decode(&document).map_err(invalid)?;
         raw.check(&document).map_err(invalid)
     }
@@ -94,10 +98,10 @@ impl Default for Config {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path, limit: usize) -> io::Result<String> {
     let mut text = String::new();
     // One byte more than is allowed, so that the limit's own error is told.
-    File::open(path)?.take(LIMIT as u64 + 1).read_to_string(&mut text)?;
+    File::open(path)?.take(limit as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -1,3 +1,5 @@
+use std::num::NonZeroU16;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tollgate_ebpf::name::Pattern;
@@ -20,6 +22,10 @@ pub(crate) struct RawProvider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "RawDialect")]
     dialect: Option<RawDialect>,
+    /// Ports on which its hosts are spoken to without TLS, `http://`: 11434 for Ollama, 8000 for vLLM. Hosts on this
+    /// machine's loopback interface, such as `localhost`, are never intercepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    http_ports: Vec<Leaf<NonZeroU16>>,
 }
 
 /// An API that requests and answers are read by.
@@ -74,7 +80,9 @@ pub(crate) fn check(raw: Vec<RawProvider>, checks: &mut Checks<'_>) -> Vec<Provi
                 checks.report(&here.clone().key("hosts").index(number), message, "keep it in one place");
             }
         }
-        providers.push(Provider::new(provider.name.0.0, hosts, provider.dialect.map(Dialect::from)));
+        let http_ports = provider.http_ports.into_iter().map(|port| port.0.get()).collect();
+        let known = Provider::new(provider.name.0.0, hosts, provider.dialect.map(Dialect::from));
+        providers.push(Provider { http_ports, ..known });
     }
     providers
 }

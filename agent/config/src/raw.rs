@@ -13,6 +13,7 @@ use crate::ledger::RawLedger;
 use crate::log::Log;
 use crate::metering::RawMetering;
 use crate::peek::RawPeek;
+use crate::prices::RawPrices;
 use crate::provider::{self, RawProvider};
 use crate::terminate::Terminate;
 use crate::upstream::RawUpstream;
@@ -42,6 +43,8 @@ pub(crate) struct Raw {
     drain: RawDrain,
     /// The agent's own log. It never holds keys, prompts or answers.
     log: Log,
+    /// What models cost, beside the bundled list of prices.
+    prices: RawPrices,
     /// How long, and for how much, is waited until it is known what a new connection is.
     peek: RawPeek,
 }
@@ -60,6 +63,7 @@ impl Raw {
             admin: self.admin.into(),
             drain: self.drain.into(),
             log: self.log,
+            prices: self.prices.into(),
             peek: self.peek.check(&mut checks),
         };
         if let Some(listen) = config.admin.listen

@@ -144,6 +144,11 @@ pub fn bundled_files() -> [(&'static str, File); 2] {
     [("additions", read(ADDITIONS)), ("bundled", read(LIST))]
 }
 
+/// What cannot be meant in a file, taken by itself.
+pub fn check(file: &File) -> Vec<Complaint> {
+    Layer::new("", file, &mut Vec::new()).err().unwrap_or_default()
+}
+
 impl Prices {
     /// The bundled prices. Reading them takes some milliseconds the first time.
     pub fn bundled() -> Self {

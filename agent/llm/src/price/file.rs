@@ -4,6 +4,8 @@
 
 mod leaf;
 
+use std::fmt::Write as _;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +57,7 @@ pub struct ProviderEntry {
     pub rates: Rates,
     /// Its price page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(title = "a text", example = &"https://openai.com/api/pricing")]
+    #[schemars(with = "String", title = "a text", example = &"https://openai.com/api/pricing")]
     pub page: Option<String>,
 }
 
@@ -83,9 +85,11 @@ pub struct Entry {
     pub except_regions: Vec<String>,
     /// The first day that it holds for, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub from: Option<Day>,
     /// The first day that it does not hold for any more, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub until: Option<Day>,
     /// What each kind of use costs.
     #[serde(default, skip_serializing_if = "Rates::is_empty")]
@@ -101,20 +105,22 @@ pub struct Entry {
     pub variants: Vec<Variant>,
     /// The shortest sound that is charged, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(title = "a number of seconds", example = &"10")]
+    #[schemars(with = "u32", title = "a number of seconds", example = &"10")]
     pub minimum_audio_seconds: Option<u32>,
     /// A factor for the whole cost, such as a discount. Without rates it applies to whatever the files below say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub multiply: Option<Amount>,
     /// Numbers in the answer that are charged on top.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pointers: Vec<PointerRate>,
     /// Where this entry is from, if not from where the file is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(title = "a text", example = &"https://openai.com/api/pricing")]
+    #[schemars(with = "String", title = "a text", example = &"https://openai.com/api/pricing")]
     pub source: Option<String>,
     /// The day on which this entry was right, if not the file's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub date: Option<Day>,
 }
 
@@ -135,12 +141,15 @@ pub struct LongPrompt {
 pub struct Period {
     /// The first day that it holds for, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub from: Option<Day>,
     /// The first day that it does not hold for any more, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub until: Option<Day>,
     /// The hours of each day that it holds for, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Hours")]
     pub hours: Option<Hours>,
     /// All rates of that time.
     pub rates: Rates,
@@ -157,9 +166,11 @@ pub struct Variant {
     pub tier: Tier,
     /// The first day that it holds for, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub from: Option<Day>,
     /// The first day that it does not hold for any more, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Day")]
     pub until: Option<Day>,
     /// What differs from the standard tier.
     #[serde(default, skip_serializing_if = "Rates::is_empty")]
@@ -209,9 +220,11 @@ pub struct PointerRate {
     pub pointer: String,
     /// The price of a million of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub per_million: Option<Amount>,
     /// The price of one of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub each: Option<Amount>,
 }
 
@@ -222,7 +235,7 @@ macro_rules! rates {
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct Rates {
-            $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $name: Option<Amount>,)*
+            $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] #[schemars(with = "Amount")] pub $name: Option<Amount>,)*
         }
 
         impl Rates {
@@ -300,7 +313,7 @@ impl File {
         let mut text = format!("{{\"source\":{},\"date\":{}", line(&self.source), line(&self.date));
         let mut list = |name: &str, lines: Vec<String>| {
             if !lines.is_empty() {
-                text.push_str(&format!(",\n\"{name}\":[\n{}\n]", lines.join(",\n")));
+                write!(text, ",\n\"{name}\":[\n{}\n]", lines.join(",\n")).expect("writing to a string does not fail");
             }
         };
         list("providers", self.providers.iter().map(line).collect());
@@ -314,6 +327,7 @@ fn line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("texts, numbers and lists are JSON")
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(value: &bool) -> bool {
     !value
 }

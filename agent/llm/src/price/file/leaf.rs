@@ -38,7 +38,7 @@ impl FromStr for Amount {
             None if fits => Decimal::from_str(text),
             None => return Err("it is too long".into()),
         };
-        match amount.map_err(|_| "it is no decimal number".to_owned())? {
+        match amount.ok().ok_or("it is no decimal number")? {
             amount if amount.is_sign_negative() && !amount.is_zero() => Err("it is below zero".into()),
             amount if amount > MOST => Err(format!("it is above {MOST}")),
             amount => Ok(Self(amount.abs().normalize())),
@@ -86,7 +86,7 @@ impl FromStr for Day {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let day = Date::parse(text, DAY).map_err(|_| "it is no day of the calendar".to_owned())?;
+        let day = Date::parse(text, DAY).ok().ok_or("it is no day of the calendar")?;
         // Years before 0 and after 9999 are nobody's price, and not every clock has them.
         if (1970..=9999).contains(&day.year()) { Ok(Self(day)) } else { Err("it is too far away".into()) }
     }

@@ -81,15 +81,11 @@ pub(super) fn read(text: &str, import: &mut Import) -> serde_json::Result<()> {
     let providers: Vec<Provider> = serde_json::from_str(text)?;
     for provider in providers {
         // What Hugging Face passes on to others is named after them.
-        let (names, suffix) = match provider.id.strip_prefix("huggingface_") {
-            Some(backend) => ("huggingface", format!(":{backend}")),
-            None => match ours(&provider.id) {
-                Some(name) => (name, String::new()),
-                None => {
-                    import.skip("the provider is not in the catalogue", &provider.id);
-                    continue;
-                }
-            },
+        let backend = provider.id.strip_prefix("huggingface_");
+        let suffix = backend.map(|backend| format!(":{backend}")).unwrap_or_default();
+        let Some(names) = backend.map(|_| "huggingface").or_else(|| ours(&provider.id)) else {
+            import.skip("the provider is not in the catalogue", &provider.id);
+            continue;
         };
         let settings = settings(names, &provider);
         if !import.providers.contains(&settings) {
@@ -173,9 +169,9 @@ fn entry(provider: &str, suffix: &str, model: &Model) -> Result<Entry, &'static 
         entry.names.clear();
     }
     let conditional: Vec<Conditional> = if model.prices.get().starts_with('[') {
-        serde_json::from_str(model.prices.get()).map_err(|_| "its prices have an unknown shape")?
+        serde_json::from_str(model.prices.get()).ok().ok_or("its prices have an unknown shape")?
     } else {
-        let prices = serde_json::from_str(model.prices.get()).map_err(|_| "its prices have an unknown shape")?;
+        let prices = serde_json::from_str(model.prices.get()).ok().ok_or("its prices have an unknown shape")?;
         vec![Conditional { constraint: None, prices }]
     };
     for one in &conditional {
@@ -208,7 +204,7 @@ fn entry(provider: &str, suffix: &str, model: &Model) -> Result<Entry, &'static 
 }
 
 fn from(constraint: &Constraint) -> Result<Option<Day>, &'static str> {
-    constraint.start_date.as_ref().map(|date| date.parse().map_err(|_| "one of its dates is none")).transpose()
+    constraint.start_date.as_ref().map(|date| date.parse().ok().ok_or("one of its dates is none")).transpose()
 }
 
 fn hours(constraint: &Constraint) -> Result<Option<Hours>, &'static str> {
@@ -246,7 +242,7 @@ fn rates(prices: &Prices) -> Result<(Rates, Vec<LongPrompt>), &'static str> {
                 .ok_or("a price is too large")
         };
         if price.get().starts_with('{') {
-            let tiered: Tiered = serde_json::from_str(price.get()).map_err(|_| "its tiers have an unknown shape")?;
+            let tiered: Tiered = serde_json::from_str(price.get()).ok().ok_or("its tiers have an unknown shape")?;
             rates.set(kind, rate(&tiered.base)?);
             for step in &tiered.tiers {
                 set_above(&mut tiers, step.start, kind, rate(&step.price)?);
@@ -343,6 +339,8 @@ fn globs(regex: &str) -> Result<Vec<String>, &'static str> {
             return Err(NO);
         }
     }
-    globs.iter_mut().for_each(|glob| glob.push('*'));
+    for glob in &mut globs {
+        glob.push('*');
+    }
     Ok(globs)
 }

@@ -97,14 +97,14 @@ fn entry(provider: &str, model: &str, cost: &BTreeMap<String, Box<RawValue>>) ->
     }
     if let Some(tiers) = cost.get("tiers") {
         let tiers: Vec<BTreeMap<String, Box<RawValue>>> =
-            serde_json::from_str(tiers.get()).map_err(|_| "its tiers have an unknown shape")?;
+            serde_json::from_str(tiers.get()).ok().ok_or("its tiers have an unknown shape")?;
         for tier in &tiers {
             let over = tier.get("tier").and_then(|tier| serde_json::from_str::<Size>(tier.get()).ok());
             let over = over.filter(|over| over.r#type == "context").ok_or("its tiers have an unknown shape")?;
             above(&mut entry.tiers, over.size, &rates(tier)?);
         }
     } else if let Some(long) = cost.get("context_over_200k") {
-        let long = serde_json::from_str(long.get()).map_err(|_| "its price for long prompts has an unknown shape")?;
+        let long = serde_json::from_str(long.get()).ok().ok_or("its price for long prompts has an unknown shape")?;
         above(&mut entry.tiers, 200_000, &rates(&long)?);
     }
     drop_headless(&entry.rates, &mut entry.tiers);

@@ -134,7 +134,9 @@ fn pointers_are_charged_on_top() {
     assert!(prices.pointers("anthropic").is_none());
     let read = |events: &[&str]| {
         let mut reader = PointerReader::new(Arc::clone(pointers));
-        events.iter().for_each(|event| reader.event(event.as_bytes()));
+        for event in events {
+            reader.event(event.as_bytes());
+        }
         reader.finish()
     };
     let pointed = read(&[
