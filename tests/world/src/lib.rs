@@ -86,13 +86,14 @@ impl World {
             let builder = configure(Provider::builder(&issuer).host("other.example", Dialect::Site));
             start_provider(builder, &[OPENAI, ANTHROPIC, GOOGLE, OTHER].map(Pair::https).concat())
         })?;
-        for (name, pair) in [
-            ("api.openai.com", OPENAI),
-            ("api.anthropic.com", ANTHROPIC),
-            ("generativelanguage.googleapis.com", GOOGLE),
-            ("other-site.example", OPENAI),
-            ("other.example", OTHER),
-        ] {
+        dns.set("other.example", &OTHER.both(), 300);
+        for (name, dialect) in tollgate_provider::HOSTS {
+            let pair = match dialect {
+                Dialect::Anthropic => ANTHROPIC,
+                Dialect::Gemini | Dialect::Vertex => GOOGLE,
+                // Most of them share an address, as they share CDNs.
+                _ => OPENAI,
+            };
             dns.set(name, &pair.both(), 300);
         }
         Ok(Self { inner: Arc::new(Inner { site, host, dns, pki, provider, client, internet }) })
@@ -116,6 +117,11 @@ impl World {
     /// What issues the certificates of the internet's servers.
     pub fn pki(&self) -> &Pki {
         &self.inner.pki
+    }
+
+    /// The ledger of this world's agents, which all keep it where it is by default.
+    pub fn ledger(&self) -> PathBuf {
+        self.inner.host.state().join("ledger/ledger.db")
     }
 
     /// The name server.

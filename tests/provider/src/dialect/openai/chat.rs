@@ -174,6 +174,15 @@ fn deltas(ask: &Ask, reply: &Reply) -> Vec<(Raw, usize)> {
         Reply::Calls(calls) => {
             let mut deltas = vec![(obj! { "role" => "assistant", "content" => Null }, 0)];
             for (index, call) in calls.iter().enumerate() {
+                if ask.dialect == Dialect::Mistral {
+                    // Calls come whole.
+                    let whole = obj! {
+                        "id" => call_id(ask, index), "index" => index as u64, "type" => "function",
+                        "function" => obj! { "name" => call.name, "arguments" => call.arguments },
+                    };
+                    deltas.push((obj! { "tool_calls" => [whole] }, call.arguments.len()));
+                    continue;
+                }
                 let head = obj! {
                     "index" => index as u64, "id" => call_id(ask, index), "type" => "function",
                     "function" => obj! { "name" => call.name, "arguments" => "" },

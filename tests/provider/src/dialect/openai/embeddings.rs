@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::pretty;
 use crate::answer::Answer;
-use crate::dialect::Ask;
-use crate::json::{Raw, obj};
+use crate::dialect::{Ask, Dialect};
+use crate::json::{Object, Raw, obj};
 use crate::seed::{Random, Seed};
 use crate::truth::Usage;
 
@@ -37,7 +37,12 @@ pub(crate) fn answer(ask: &Ask) -> Answer {
     let input = ask.seed.usage(ask.body_length, 0).input;
     let usage = Usage { input, ..Usage::default() };
     let totals = obj! { "prompt_tokens" => input, "total_tokens" => input };
-    let body = obj! { "object" => "list", "data" => data, "model" => model, "usage" => totals };
+    let mut body = Object::new();
+    if ask.dialect == Dialect::Mistral {
+        body.field("id", &ask.seed.hex("embeddings", 32));
+    }
+    body.field("object", "list").field("data", &data).field("model", model).field("usage", &totals);
+    let body = body.end();
     Answer::new(http::StatusCode::OK, "application/json", pretty(&body)).model(model).usage(usage)
 }
 
