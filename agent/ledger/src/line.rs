@@ -54,7 +54,7 @@ pub struct Line<'a> {
     /// Output tokens spent on reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
-    /// The part of `cache_write_tokens` that is kept for an hour; this and the next eleven are left out when nought.
+    /// The part of `cache_write_tokens` that is kept for an hour; this and the next thirteen are left out when nought.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_1h_tokens: Option<u64>,
     /// Input tokens of audio.
@@ -69,6 +69,9 @@ pub struct Line<'a> {
     /// Input tokens of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_image_tokens: Option<u64>,
+    /// Cached input tokens of images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_read_image_tokens: Option<u64>,
     /// Output tokens of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_image_tokens: Option<u64>,
@@ -175,6 +178,7 @@ impl<'a> From<&'a Record> for Line<'a> {
             cache_read_audio_tokens: usage.and_then(|usage| some(usage.cache_read_audio)),
             output_audio_tokens: usage.and_then(|usage| some(usage.output_audio)),
             input_image_tokens: usage.and_then(|usage| some(usage.input_image)),
+            cache_read_image_tokens: usage.and_then(|usage| some(usage.cache_read_image)),
             output_image_tokens: usage.and_then(|usage| some(usage.output_image)),
             input_tool_tokens: usage.and_then(|usage| some(usage.input_tool)),
             web_searches: usage.and_then(|usage| some(usage.web_searches)),
@@ -243,6 +247,7 @@ impl Record {
             cache_read_audio_tokens = line.cache_read_audio_tokens,
             output_audio_tokens = line.output_audio_tokens,
             input_image_tokens = line.input_image_tokens,
+            cache_read_image_tokens = line.cache_read_image_tokens,
             output_image_tokens = line.output_image_tokens,
             input_tool_tokens = line.input_tool_tokens,
             web_searches = line.web_searches,
@@ -352,7 +357,6 @@ mod tests {
             reasoning: 6,
             input_audio: 7,
             cache_read_audio: 8,
-            cache_read_image: 0,
             output_audio: 9,
             output_image: 10,
             input_image: 11,
@@ -363,6 +367,7 @@ mod tests {
             audio_ms: 16,
             characters: 17,
             search_units: 18,
+            cache_read_image: 19,
             tier: ServiceTier::Batch,
         };
         Record {
@@ -400,6 +405,7 @@ mod tests {
             "audio_ms",
             "characters",
             "search_units",
+            "cache_read_image_tokens",
         ];
         for (number, name) in counts.iter().enumerate() {
             assert_eq!(value[name], number + 1, "{name}");

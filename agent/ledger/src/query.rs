@@ -10,10 +10,13 @@ mod period;
 mod reader;
 mod report;
 
-pub use calls::{Cursor, Flight};
+pub use calls::{Charge, Cursor, Flight};
 pub use dimension::{BadDimension, Dimension};
 pub use error::QueryError;
 pub use filter::Filter;
 pub use period::{BadMoment, Period, moment, timestamp};
 pub use reader::{Reader, workload};
 pub use report::{Question, Report, Row};
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub struct Totals {
     pub partial: u64,
     /// Calls whose tokens were counted or guessed by us, at least in part.
     pub estimated: u64,
-    /// Calls whose agent died before they ended, so that a later one wrote them down.
+    /// Those of the uncounted calls whose agent died before they ended, so that a later one wrote them down.
     pub lost: u64,
 }
 
@@ -83,7 +83,7 @@ impl Totals {
 
     /// Whether something was used that `cost` does not hold.
     pub fn is_lower_bound(&self) -> bool {
-        self.unpriced > 0 || self.uncounted > 0 || self.partial > 0 || self.lost > 0
+        self.unpriced > 0 || self.uncounted > 0 || self.partial > 0
     }
 
     /// The cost for the eye: `≥` before what is only a part of it, `~` before what holds estimates, and `unknown` where
@@ -103,12 +103,15 @@ impl Totals {
             (self.unpriced, "at a price that is not known"),
             (self.uncounted, "answered without a token count"),
             (self.partial, "cut short, and counted up to there"),
-            (self.lost, "still open when the agent died"),
         ];
         let mut notes: Vec<String> = parts.iter().filter_map(|&(number, what)| told(number, what)).collect();
         for (index, note) in notes.iter_mut().enumerate() {
             note.insert_str(0, if index == 0 { "≥ " } else { "  " });
         }
+        notes.extend(
+            told(self.lost, "among these of which the agent did not live to see the end")
+                .map(|note| format!("  {note}")),
+        );
         notes.extend(
             told(self.estimated, "with tokens estimated here, because the provider did not tell them all")
                 .map(|note| format!("~ {note}")),

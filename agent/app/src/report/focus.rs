@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan as _, Unit, Zoned, ZonedRound};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use tollgate_ledger::Line;
-use tollgate_ledger::query::{Dimension, Filter, Reader, timestamp};
+use tollgate_ledger::query::{Charge, Dimension, Filter, Reader, timestamp};
 
 use self::meter::{METERS, REQUESTS, quantities};
 use super::values::inert;
@@ -70,6 +70,8 @@ enum Status {
     Known,
     /// The cost of these calls is known as a whole only; it is in the row of the meter `Requests`.
     InRequests,
+    /// The row has the cost of some of its calls.
+    Incomplete,
     /// The tokens are known, their price is not.
     Unpriced,
     /// The provider answered, and told no tokens.
@@ -81,6 +83,7 @@ impl Status {
         match self {
             Self::Known => "known",
             Self::InRequests => "in_requests",
+            Self::Incomplete => "incomplete",
             Self::Unpriced => "unpriced",
             Self::Uncounted => "uncounted",
         }
@@ -123,7 +126,7 @@ pub(super) fn is_hourly(by: &[Dimension]) -> Result<bool, String> {
 /// The export, as CSV with a line of titles.
 pub(super) fn focus(reader: &Reader, filter: &Filter, hourly: bool) -> anyhow::Result<Vec<u8>> {
     let mut rows: BTreeMap<Key, Sum> = BTreeMap::new();
-    reader.each(filter, |line, charged| add(&mut rows, line, charged, hourly)).map_err(books::told)?;
+    reader.each(filter, |charge| add(&mut rows, charge, hourly)).map_err(books::told)?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     for (key, sum) in &rows {
@@ -133,29 +136,29 @@ pub(super) fn focus(reader: &Reader, filter: &Filter, hourly: bool) -> anyhow::R
     Ok(writer.into_inner()?)
 }
 
-fn add(rows: &mut BTreeMap<Key, Sum>, line: &Line<'_>, charged: bool, hourly: bool) {
+fn add(rows: &mut BTreeMap<Key, Sum>, charge: &Charge<'_>, hourly: bool) {
+    let line = charge.line;
     let cost = line.cost_usd.as_deref().and_then(|cost| cost.parse::<Decimal>().ok());
-    let mut quantities: Vec<_> = quantities(line).into_iter().filter(|(_, quantity)| *quantity > 0).collect();
-    let status = match cost {
-        Some(_) => Status::InRequests,
-        None if line.input_tokens.is_some() => Status::Unpriced,
-        None if charged => Status::Uncounted,
+    let missing = charge.unpriced > 0 || charge.uncounted > 0;
+    let quantities = quantities(line);
+    let (status, whole) = match cost {
+        // Of a sum that holds only errors.
+        Some(cost) if cost.is_zero() && quantities.is_empty() && !missing => return,
+        Some(cost) if !missing => (Status::InRequests, Some((Status::Known, charge.calls, cost))),
+        Some(cost) if !cost.is_zero() => (Status::InRequests, Some((Status::Incomplete, charge.calls, cost))),
+        _ if charge.unpriced > 0 => (Status::Unpriced, None),
+        _ if charge.uncounted > 0 => (Status::Uncounted, Some((Status::Uncounted, charge.uncounted, Decimal::ZERO))),
         // Nobody is charged for it.
-        None => return,
+        _ => return,
     };
-    if status != Status::Unpriced || quantities.is_empty() {
-        quantities.push((REQUESTS, 1));
-    }
+    let parts = quantities.into_iter().map(|(meter, quantity)| (meter, status, quantity, Decimal::ZERO));
+    let whole = whole.map(|(status, quantity, cost)| (REQUESTS, status, quantity, cost));
     let key = key(line, status, hourly);
-    for (meter, quantity) in quantities {
-        let known = status == Status::InRequests && meter == REQUESTS;
-        let status = if known { Status::Known } else { status };
+    for (meter, status, quantity, cost) in parts.chain(whole) {
         let sum = rows.entry(Key { meter, status, ..key.clone() }).or_default();
-        sum.calls += 1;
+        sum.calls = sum.calls.saturating_add(charge.calls);
         sum.quantity = sum.quantity.saturating_add(quantity.into());
-        if known {
-            sum.cost = sum.cost.saturating_add(cost.unwrap_or_default());
-        }
+        sum.cost = sum.cost.saturating_add(cost);
     }
 }
 
@@ -201,7 +204,7 @@ fn row(key: &Key, sum: &Sum, hourly: bool) -> anyhow::Result<BTreeMap<&'static s
     let instant = |at: &Zoned| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let quantity = meter.priced(sum.quantity);
     // Not known is not nothing: FOCUS would have a number here, and an empty cell is the lesser evil.
-    let known = matches!(key.status, Status::Known | Status::InRequests);
+    let known = !matches!(key.status, Status::Unpriced | Status::Uncounted);
     let cost = if known { sum.cost.normalize().to_string() } else { String::new() };
     // Several rates may be in a row, as of long and short prompts; then no one price explains the cost.
     let price = (key.status == Status::Known && !quantity.is_zero())

@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row as SqlRow, params, params_from_iter};
 
 use super::error::QueryError;
-use super::filter::{Filter, Models};
+use super::filter::{Condition, Filter, Models};
 use super::group::dollars;
 use super::reader::Reader;
 use crate::line::Line;
@@ -21,7 +21,7 @@ const COLUMNS: &str = "id, started, duration, first_byte, first_token, provider,
     response_model, input, output, cache_read, cache_write, reasoning, cache_write_1h, input_audio, cache_read_audio, \
     output_audio, input_image, output_image, input_tool, web_searches, server_tools, images, audio_ms, characters, \
     search_units, tier, source, cost_nano, cost_atto, price_from, price_status, status, outcome, error_type, stream, \
-    request_bytes, response_bytes, request_id, credential, caller, pid, is_billable";
+    request_bytes, response_bytes, request_id, credential, caller, pid, is_billable, cache_read_image";
 
 /// How much later than another that began at the same time an exchange may be written down, in microseconds.
 const LAG: i64 = 60_000_000;
@@ -50,6 +50,21 @@ pub struct Flight {
     pub container: Option<Arc<str>>,
 }
 
+/// One exchange, or the sum of some that are alike, for whoever draws up a bill.
+#[derive(Debug)]
+pub struct Charge<'a> {
+    /// What is known of it. Of a sum: what they have in common, their counts, and what their costs add up to.
+    pub line: &'a Line<'a>,
+    /// Exchanges.
+    pub calls: u64,
+    /// Those with a token count and no known price.
+    pub unpriced: u64,
+    /// Those that the provider charges for, as far as can be told, and told no count of.
+    pub uncounted: u64,
+    /// Whether they were rolled up.
+    pub is_sum: bool,
+}
+
 /// Where a reader is who wants each exchange once, as it ends.
 #[derive(Debug)]
 pub struct Cursor {
@@ -74,12 +89,54 @@ impl Cursor {
 }
 
 impl Reader {
-    /// Calls `each` for every exchange, in the order of their beginnings, and says whether the provider charges for it, as
-    /// far as can be told. What is rolled up is not among them.
-    pub fn each(&self, filter: &Filter, each: impl FnMut(&Line<'_>, bool)) -> Result<(), QueryError> {
-        let condition = filter.condition(Models::Both);
-        let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} ORDER BY started, id", condition.sql);
-        self.lines(&self.connection, &sql, condition.values, each).map_err(|error| self.error(error))
+    /// Calls `each` for every exchange, in the order of their beginnings, then for the sums of those that are rolled up.
+    pub fn each(&self, filter: &Filter, mut each: impl FnMut(&Charge<'_>)) -> Result<(), QueryError> {
+        let mut read = || {
+            let moment = self.moment()?;
+            let condition = filter.condition(Models::Both);
+            let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} ORDER BY started, id", condition.sql);
+            self.lines(&moment, &sql, condition.values.clone(), |line, is_billable| {
+                let counted = line.input_tokens.is_some();
+                each(&Charge {
+                    calls: 1,
+                    unpriced: (counted && line.cost_usd.is_none()).into(),
+                    uncounted: (!counted && is_billable).into(),
+                    is_sum: false,
+                    line,
+                });
+            })?;
+            self.sums(&moment, &condition, &mut each)
+        };
+        read().map_err(|error| self.error(error))
+    }
+
+    fn sums(
+        &self,
+        connection: &Connection,
+        condition: &Condition,
+        each: &mut impl FnMut(&Charge<'_>),
+    ) -> rusqlite::Result<()> {
+        // What a sum does not have stands as it would for an exchange of which it is not known.
+        let columns = COLUMNS.split(", ").map(|column| match column {
+            "id" => "zeroblob(16)",
+            "first_byte" | "first_token" | "status" | "stream" | "request_id" => "NULL",
+            "source" | "price_status" | "outcome" | "error_type" | "pid" => "0",
+            "is_billable" => "1",
+            column => column,
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT {columns}, calls, unpriced, uncounted FROM rollup WHERE {} ORDER BY started",
+            condition.sql
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(&condition.values))?;
+        while let Some(row) = rows.next()? {
+            let number = |column| row.get(column).map(|number: i64| number.max(0).cast_unsigned());
+            let line = &self.line(row)?;
+            each(&Charge { line, calls: number(47)?, unpriced: number(48)?, uncounted: number(49)?, is_sum: true });
+        }
+        Ok(())
     }
 
     /// The last `number` exchanges by their beginning, or all, in the order in which they ended; the cursor is then
@@ -98,7 +155,7 @@ impl Reader {
 
     fn begin(&self, cursor: &mut Cursor, which: &str) -> Result<Vec<Line<'static>>, QueryError> {
         let read = |cursor: &mut Cursor| {
-            let transaction = self.connection.unchecked_transaction()?;
+            let transaction = self.moment()?;
             let condition = cursor.filter.condition(Models::Both);
             let mut lines = Vec::new();
             let sql = format!("SELECT {COLUMNS} FROM exchange WHERE {} AND {which}", condition.sql);
@@ -120,7 +177,7 @@ impl Reader {
     /// The exchanges that have ended since the last look, in the order in which they ended.
     pub fn next(&self, cursor: &mut Cursor) -> Result<Vec<Line<'static>>, QueryError> {
         let read = |cursor: &mut Cursor| {
-            let transaction = self.connection.unchecked_transaction()?;
+            let transaction = self.moment()?;
             let condition = cursor.filter.condition(Models::Both);
             let mut lines = Vec::new();
             let mut fresh = HashSet::new();
@@ -155,9 +212,11 @@ impl Reader {
     /// What has not ended, the oldest first.
     pub fn in_flight(&self) -> Result<Vec<Flight>, QueryError> {
         let read = || {
-            let sql = "SELECT started, provider, request_model, operation, caller FROM open ORDER BY started, id";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let flights = statement.query_map([], |row| {
+            let columns = "started, provider, request_model, operation, caller";
+            let sql = format!("SELECT {columns} FROM open WHERE {ALIVE} ORDER BY started, id");
+            let moment = self.moment()?;
+            let mut statement = moment.prepare_cached(&sql)?;
+            let flights = statement.query_map([alive()], |row| {
                 let caller = self.caller(row.get(4)?)?;
                 let known = |text: Option<Arc<str>>| text.unwrap_or_else(|| "-".into());
                 Ok(Flight {
@@ -232,6 +291,7 @@ impl Reader {
             cache_read_audio_tokens: rare(18)?,
             output_audio_tokens: rare(19)?,
             input_image_tokens: rare(20)?,
+            cache_read_image_tokens: rare(46)?,
             output_image_tokens: rare(21)?,
             input_tool_tokens: rare(22)?,
             web_searches: rare(23)?,
@@ -263,6 +323,15 @@ impl Reader {
             container: owned(&caller.container),
         })
     }
+}
+
+/// That an exchange's agent lives, as far as is known. Agents tell the ledger so each minute; what a dead one leaves open
+/// is settled by the next that starts.
+pub(super) const ALIVE: &str = "instance IN (SELECT id FROM instance WHERE seen >= ?)";
+
+/// The parameter of [`ALIVE`].
+pub(super) fn alive() -> i64 {
+    Timestamp::now().as_microsecond() - 180_000_000
 }
 
 fn open(connection: &Connection) -> rusqlite::Result<HashSet<(i64, [u8; 16])>> {

@@ -4,7 +4,7 @@ use crate::store::StoreError;
 
 /// Why the ledger could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger {path} cannot be read: {source}", path = path.display())]
+#[error("{}", self.told())]
 pub struct QueryError {
     path: PathBuf,
     source: StoreError,
@@ -13,6 +13,15 @@ pub struct QueryError {
 impl QueryError {
     pub(super) fn new(path: &Path, source: impl Into<StoreError>) -> Self {
         Self { path: path.into(), source: source.into() }
+    }
+
+    fn told(&self) -> String {
+        let path = self.path.display();
+        match &self.source {
+            StoreError::Missing { .. } => format!("there is no ledger at {path}"),
+            StoreError::File { source, .. } => format!("the ledger {path} cannot be read: {source}"),
+            source => format!("the ledger {path} cannot be read: {source}"),
+        }
     }
 
     /// Whether there is no such file.

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use rusqlite::{Connection, Row as SqlRow, params_from_iter};
 use rust_decimal::Decimal;
 
+use super::calls::{ALIVE, alive};
 use super::dimension::Dimension;
 use super::error::QueryError;
 use super::filter::{Filter, Models};
@@ -90,24 +91,22 @@ impl Reader {
     /// Totals of what has ended, in groups.
     pub fn report(&self, question: &Question) -> Result<Report, QueryError> {
         let mut groups = Groups::new(&question.by, &question.zone);
-        // One transaction: what is rolled up in the meantime would else be counted twice, or not at all.
-        let count = || -> rusqlite::Result<u64> {
-            let transaction = self.connection.unchecked_transaction()?;
-            groups.read(&transaction, "exchange", EXCHANGE, &question.filter)?;
-            groups.read(&transaction, "rollup", ROLLUP, &question.filter)?;
-            in_flight(&transaction, &question.filter)
+        let mut read = || -> rusqlite::Result<(Vec<Row>, u64)> {
+            let moment = self.moment()?;
+            groups.read(&moment, "exchange", EXCHANGE, &question.filter)?;
+            groups.read(&moment, "rollup", ROLLUP, &question.filter)?;
+            Ok((groups.rows(self)?, in_flight(&moment, &question.filter)?))
         };
-        let mut count = count;
-        let in_flight = count().map_err(|error| self.error(error))?;
-        let rows = groups.rows(self).map_err(|error| self.error(error))?;
+        let (rows, in_flight) = read().map_err(|error| self.error(error))?;
         Ok(Report::new(question.by.clone(), rows, in_flight))
     }
 }
 
 fn in_flight(connection: &Connection, filter: &Filter) -> rusqlite::Result<u64> {
     let condition = filter.condition(Models::Asked);
-    let sql = format!("SELECT count(*) FROM open WHERE {}", condition.sql);
-    let number: i64 = connection.query_row(&sql, params_from_iter(condition.values), |row| row.get(0))?;
+    let sql = format!("SELECT count(*) FROM open WHERE {} AND {ALIVE}", condition.sql);
+    let values = condition.values.into_iter().chain([alive().into()]);
+    let number: i64 = connection.query_row(&sql, params_from_iter(values), |row| row.get(0))?;
     Ok(number.max(0).cast_unsigned())
 }
 
@@ -229,7 +228,7 @@ impl<'a> Groups<'a> {
     }
 
     /// The groups by name. Callers that differ in what is not asked for become one.
-    fn rows(self, reader: &Reader) -> rusqlite::Result<Vec<Row>> {
+    fn rows(&self, reader: &Reader) -> rusqlite::Result<Vec<Row>> {
         let mut rows: BTreeMap<Vec<Option<Arc<str>>>, Totals> = BTreeMap::new();
         for (key, sum) in &self.sums {
             let named = self.by.iter().zip(key).map(|(dimension, number)| self.name(reader, *dimension, *number));

@@ -1,9 +1,9 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::error::QueryError;
 use crate::store::open_read_only;
@@ -11,9 +11,11 @@ use crate::store::open_read_only;
 /// The ledger, open to be read, while agents may be writing it.
 pub struct Reader {
     path: PathBuf,
-    pub(super) connection: Connection,
+    connection: Connection,
     texts: RefCell<HashMap<i64, Option<Arc<str>>>>,
     callers: RefCell<HashMap<i64, Arc<Caller>>>,
+    /// How often an agent had tidied up when these were read: then numbers may be given anew.
+    tidied: Cell<i64>,
 }
 
 /// A caller as the ledger has it.
@@ -32,11 +34,28 @@ impl Reader {
     /// Opens the ledger in this file.
     pub fn open(path: &Path) -> Result<Self, QueryError> {
         let connection = open_read_only(path).map_err(|error| QueryError::new(path, error))?;
-        Ok(Self { path: path.into(), connection, texts: RefCell::default(), callers: RefCell::default() })
+        Ok(Self {
+            path: path.into(),
+            connection,
+            texts: RefCell::default(),
+            callers: RefCell::default(),
+            tidied: Cell::new(0),
+        })
     }
 
     pub(super) fn error(&self, error: rusqlite::Error) -> QueryError {
         QueryError::new(&self.path, error)
+    }
+
+    /// One moment of the file, to read from. What is rolled up or tidied in the meantime is as it was.
+    pub(super) fn moment(&self) -> rusqlite::Result<Transaction<'_>> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let tidied = transaction.prepare_cached("SELECT tidied FROM state")?.query_one([], |row| row.get(0))?;
+        if self.tidied.replace(tidied) != tidied {
+            self.texts.borrow_mut().clear();
+            self.callers.borrow_mut().clear();
+        }
+        Ok(transaction)
     }
 
     /// The text that a number refers to; `None` for what is not known.

@@ -24,7 +24,7 @@ const fn pieces(name: &'static str, unit: &'static str) -> Meter {
 }
 
 /// All of them. A row's meter is an index of this.
-pub(super) const METERS: [Meter; 19] = [
+pub(super) const METERS: [Meter; 20] = [
     tokens("Input Tokens"),
     tokens("Cached Input Tokens"),
     tokens("Cache Write Tokens"),
@@ -44,6 +44,7 @@ pub(super) const METERS: [Meter; 19] = [
     pieces("Search Units", "Searches"),
     pieces("Requests", "Requests"),
     tokens("Inconsistent Tokens"),
+    tokens("Cached Input Image Tokens"),
 ];
 
 /// The meter of what is known of a call as a whole.
@@ -83,14 +84,15 @@ fn token_quantities(line: &Line<'_>) -> Option<Vec<(usize, u64)>> {
     let written = count(line.cache_write_tokens);
     let hour = count(line.cache_write_1h_tokens);
     let audio = count(line.input_audio_tokens).checked_sub(cached_audio)?;
-    let image = count(line.input_image_tokens);
+    let cached_image = count(line.cache_read_image_tokens);
+    let image = count(line.input_image_tokens).checked_sub(cached_image)?;
     let fresh = [cached, written, audio, image].into_iter().try_fold(count(line.input_tokens), u64::checked_sub)?;
     let (spoken, drawn) = (count(line.output_audio_tokens), count(line.output_image_tokens));
     let reasoning = count(line.reasoning_tokens);
     let text = [reasoning, spoken, drawn].into_iter().try_fold(count(line.output_tokens), u64::checked_sub)?;
     Some(vec![
         (0, fresh),
-        (1, cached.checked_sub(cached_audio)?),
+        (1, cached.checked_sub(cached_audio)?.checked_sub(cached_image)?),
         (2, written.checked_sub(hour)?),
         (3, hour),
         (4, audio),
@@ -100,5 +102,6 @@ fn token_quantities(line: &Line<'_>) -> Option<Vec<(usize, u64)>> {
         (8, reasoning),
         (9, spoken),
         (10, drawn),
+        (19, cached_image),
     ])
 }
