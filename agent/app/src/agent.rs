@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tollgate_config::Config;
 use tollgate_kernel::{Kernel, NetnsCookie};
 use tollgate_llm::Catalogue;
+use tollgate_proxy::Fingerprints;
 use tollgate_proxy::accept::accept;
 use tollgate_proxy::connection::{Proxy, Settings, Terminate};
 use tollgate_proxy::drain::{self, Overdue};
@@ -75,11 +76,12 @@ impl Agent {
                 Upstream::with(&roots, limits, Arc::new(SystemDial)),
                 Arc::<Observers>::clone(&observers),
                 metering(config),
-            ),
+            )
+            .with_fingerprints(fingerprints(config)?),
             observer: observers,
             refusals: Arc::clone(&refusals),
             workloads: Arc::clone(&workloads),
-            settings: proxy_settings(config),
+            settings: proxy_settings(config, &catalogue),
         });
         let mut listening = Vec::new();
         for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
@@ -123,7 +125,7 @@ impl Agent {
 fn load(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Kernel> {
     let options = tollgate_kernel::Options {
         patterns: catalogue.patterns(),
-        ports: config.intercept.ports.clone(),
+        ports: ports(config, catalogue),
         agent_cgroup: own_cgroup(),
         on_failure: match config.intercept.on_failure {
             tollgate_config::OnFailure::Open => tollgate_kernel::OnFailure::Open,
@@ -144,7 +146,29 @@ fn own_cgroup() -> Option<u64> {
     if alone { tollgate_kernel::cgroup::id(&directory).ok() } else { None }
 }
 
-fn proxy_settings(config: &Config) -> Settings {
+/// The key is kept beside the ledger, which is where fingerprints are compared. Where it cannot be, or no ledger is kept, one that
+/// lasts as long as we do must serve.
+fn fingerprints(config: &Config) -> anyhow::Result<Fingerprints> {
+    match config.ledger.directory.as_deref().map(Fingerprints::load_or_create) {
+        Some(Ok(fingerprints)) => return Ok(fingerprints),
+        Some(Err(error)) => {
+            tracing::warn!(%error, "fingerprints of credentials in the ledger will not match earlier ones");
+        }
+        None => {}
+    }
+    Fingerprints::ephemeral().context("credentials cannot be told apart")
+}
+
+/// Where connections are looked at: providers speak TLS on some ports, and the user's own may do without on others.
+fn ports(config: &Config, catalogue: &Catalogue) -> Vec<u16> {
+    let mut ports = config.intercept.ports.clone();
+    ports.extend(catalogue.http_ports());
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn proxy_settings(config: &Config, catalogue: &Catalogue) -> Settings {
     let terminate = match config.terminate {
         tollgate_config::Terminate::All => Terminate::All,
         tollgate_config::Terminate::Off => Terminate::Off,
@@ -155,7 +179,7 @@ fn proxy_settings(config: &Config) -> Settings {
         connect_timeout: config.upstream.connect_timeout,
         ..Limits::default()
     };
-    Settings { terminate, ports: config.intercept.ports.clone(), peek }
+    Settings { terminate, ports: ports(config, catalogue), peek }
 }
 
 fn metering(config: &Config) -> Metering {

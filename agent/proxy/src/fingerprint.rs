@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Fingerprints {
         Ok(Self::with(&*random()?))
     }
 
-    /// With the key that is kept in `directory`, made at the first time for the owner alone to read. The directory must exist.
+    /// With the key that is kept in `directory`. Both are made at the first time, for the owner alone to read.
     pub fn load_or_create(directory: &Path) -> Result<Self, FingerprintError> {
         let path = directory.join(Self::FILE);
         let read = || -> io::Result<Zeroizing<Vec<u8>>> {
@@ -89,8 +89,7 @@ impl Fingerprints {
 
     fn hash(&self, credential: &[u8]) -> Arc<str> {
         let hash = hmac::sign(&self.key, credential);
-        let hexadecimal: String = hash.as_ref()[..KEPT].iter().map(|byte| format!("{byte:02x}")).collect();
-        hexadecimal.into()
+        hexadecimal(&hash.as_ref()[..KEPT]).into()
     }
 }
 
@@ -98,6 +97,10 @@ impl fmt::Debug for Fingerprints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fingerprints").finish_non_exhaustive()
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn random() -> Result<Zeroizing<[u8; KEY]>, FingerprintError> {
@@ -108,7 +111,12 @@ fn random() -> Result<Zeroizing<[u8; KEY]>, FingerprintError> {
 
 /// Writes the key aside and links it into place, so that nobody reads half of it. One that is there already stays.
 fn create(path: &Path, key: &[u8; KEY]) -> io::Result<()> {
-    let aside = path.with_extension(format!("{}.new", std::process::id()));
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let mut name = [0; 8];
+    rand::fill(&mut name).map_err(io::Error::other)?;
+    let aside = path.with_extension(hexadecimal(&name));
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
         file.write_all(key)?;
         file.sync_all()?;

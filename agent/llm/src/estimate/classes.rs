@@ -1,4 +1,9 @@
 //! Counts tokens by the kinds of characters, for models whose vocabulary is not public.
+//!
+//! Fitted to OpenAI's o200k_base on 1000 texts of 4 kB: documentation, five programming languages, JSON, nineteen human languages, base64. On
+//! others than those fitted to, the error is 3 % for English, 2 to 4 % for Chinese, Japanese and Korean, 3 to 8 % for
+//! code, 5 % for JSON (the mean of its size; 36 % at worst, for a table of constants in C), 13 % for other European languages in Latin letters, 16 % too
+//! low for Cyrillic and Greek, 22 % too low for base64. Other makers' vocabularies differ, and were not measured.
 
 /// What a text consists of.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -13,7 +18,7 @@ pub(super) struct Classes {
     pub(super) marks: u64,
     /// Characters of punctuation beyond the first of a run.
     pub(super) more_marks: u64,
-    /// Runs of white space that hold more than one space.
+    /// Line breaks and tabs, and white space that goes on after its first character.
     pub(super) gaps: u64,
     /// Letters of alphabets other than basic Latin: accented Latin, Greek, Cyrillic, Arabic and so on.
     pub(super) letters: u64,
@@ -96,7 +101,7 @@ impl Classes {
 }
 
 /// What each costs, in thousandths of a token, in the order of [`Classes`].
-const COSTS: [u64; 9] = [1000, 180, 1500, 470, 415, 940, 310, 740, 1290];
+const COSTS: [u64; 9] = [1000, 180, 1500, 470, 415, 940, 270, 670, 1290];
 
 /// About how many tokens a text is.
 pub(super) fn tokens(text: &str) -> u64 {

@@ -3,6 +3,7 @@
 mod bodies;
 mod disconnect;
 mod drain;
+mod estimates;
 mod http1;
 mod http2;
 mod log;
