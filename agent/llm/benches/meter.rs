@@ -6,6 +6,9 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Method, StatusCode};
 use tollgate_llm::{Api, Catalogue, RequestMeter, ResponseMeter, Usage, identify, load_prices, price};
 
@@ -19,14 +22,30 @@ data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text
 const GEMINI: &str = "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \" some words of an answer\"}],\"role\": \"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 10,\"candidatesTokenCount\": 12,\"totalTokenCount\": 112,\"promptTokensDetails\": [{\"modality\": \"TEXT\",\"tokenCount\": 10}],\"thoughtsTokenCount\": 90},\"modelVersion\": \"gemini-2.5-flash\",\"responseId\": \"mLtPaNfmMOqP\"}\r\n\r\n";
 
 fn main() {
+    let converse =
+        frame("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":" token"},"p":"abcdefghijklmnopqrs"}"#);
+    let data = ANTHROPIC.split_once("data: ").expect("it is an event").1.trim();
+    let invoke = frame("chunk", &format!(r#"{{"bytes":"{}","p":"abcdefghijk"}}"#, STANDARD.encode(data)));
     for (name, api, event) in [
-        ("chat, event without usage", Api::ChatCompletions, CHAT),
-        ("messages, event without usage", Api::Messages, ANTHROPIC),
-        ("gemini, event with usage", Api::GenerateContent, GEMINI),
+        ("chat, event without usage", Api::ChatCompletions, CHAT.as_bytes()),
+        ("messages, event without usage", Api::Messages, ANTHROPIC.as_bytes()),
+        ("gemini, event with usage", Api::GenerateContent, GEMINI.as_bytes()),
+        ("converse stream, event without usage", Api::BedrockConverseStream, &converse),
+        ("invoke stream, event without usage", Api::BedrockInvokeStream, &invoke),
     ] {
-        events(name, api, event, event.len());
-        events(&format!("{name}, cut in two"), api, event, event.len() / 2 + 1);
+        let kind = if event[0] == 0 { "application/vnd.amazon.eventstream" } else { "text/event-stream" };
+        events(name, api, kind, event, event.len());
+        events(&format!("{name}, cut in two"), api, kind, event, event.len() / 2 + 1);
     }
+    // Much larger than any event, so that what is left is the checksum and the search for usage.
+    let large = frame("contentBlockDelta", &format!(r#"{{"delta":{{"text":"{}"}}}}"#, "0123456789".repeat(5_000)));
+    events(
+        "converse stream, 50 kB of text",
+        Api::BedrockConverseStream,
+        "application/vnd.amazon.eventstream",
+        &large,
+        large.len(),
+    );
     request();
     embeddings();
     prices();
@@ -51,12 +70,24 @@ fn show(name: &str, unit: &str, times: usize, bytes: usize, took: Duration) {
     println!("{name:44} {nanoseconds:10.0} ns/{unit:8} {rate:8.0} MB/s");
 }
 
-fn events(name: &str, api: Api, event: &str, piece: usize) {
+/// A message on the wire of AWS, by its own library.
+fn frame(name: &str, payload: &str) -> Vec<u8> {
+    let text = |name: &'static str, value: &str| Header::new(name, HeaderValue::String(value.to_owned().into()));
+    let message = Message::new(payload.to_owned())
+        .add_header(text(":event-type", name))
+        .add_header(text(":content-type", "application/json"))
+        .add_header(text(":message-type", "event"));
+    let mut bytes = Vec::new();
+    write_message_to(&message, &mut bytes).expect("its headers are short");
+    bytes
+}
+
+fn events(name: &str, api: Api, kind: &str, event: &[u8], piece: usize) {
     const EVENTS: usize = 10_000;
     let took = time(|| {
-        let mut meter = ResponseMeter::new(api, StatusCode::OK, Some("text/event-stream"), None);
+        let mut meter = ResponseMeter::new(api, StatusCode::OK, Some(kind), None);
         for _ in 0..EVENTS {
-            event.as_bytes().chunks(piece).for_each(|piece| meter.push(black_box(piece)));
+            event.chunks(piece).for_each(|piece| meter.push(black_box(piece)));
         }
         black_box(meter.finish());
     });

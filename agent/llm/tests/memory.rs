@@ -85,6 +85,8 @@ fn memory_is_small_and_does_not_grow() {
         }
     }
 
+    frames();
+
     let catalogue = Catalogue::builtin();
     let call = identify(catalogue.find("api.openai.com").expect("built in"), &Method::POST, "/v1/chat/completions");
     let piece = b"\"text\", [\"\\\"more\\\" text\"], {\"model\": 1.5e3}, ".repeat(500);
@@ -107,4 +109,48 @@ fn memory_is_small_and_does_not_grow() {
         assert!(meter.finish().model.is_some());
     });
     assert!(held < 1 << 20, "decoding holds {held} bytes outside of zstd's own window");
+}
+
+/// AWS's event streams: messages that arrive whole are read where they lie, and others are gathered up to a bound.
+fn frames() {
+    let kind = Some("application/vnd.amazon.eventstream");
+    let meter = |api| ResponseMeter::new(api, StatusCode::OK, kind, None);
+    let headers = b"\x0b:event-type\x07\x00\x05chunk\x0d:message-type\x07\x00\x05event";
+    let frame = |payload: &[u8]| {
+        let total = (16 + headers.len() + payload.len()) as u32;
+        let mut message = [total.to_be_bytes(), (headers.len() as u32).to_be_bytes()].concat();
+        message.extend(crc32fast::hash(&message).to_be_bytes());
+        message.extend_from_slice(headers);
+        message.extend_from_slice(payload);
+        message.extend(crc32fast::hash(&message).to_be_bytes());
+        message
+    };
+    // {"outputs":[{"text":"a","stop_reason":null}]}
+    let event = frame(br#"{"bytes":"eyJvdXRwdXRzIjpbeyJ0ZXh0IjoiYSIsInN0b3BfcmVhc29uIjpudWxsfV19","p":"abc"}"#);
+    for piece in [event.len(), 17] {
+        let mut meter = meter(Api::BedrockInvokeStream);
+        (0..10_000).for_each(|_| event.chunks(piece).for_each(|piece| meter.push(piece)));
+        let (count, held) = cost(|| (0..10_000).for_each(|_| event.chunks(piece).for_each(|piece| meter.push(piece))));
+        assert_eq!((count, held), (0, 0), "events in pieces of {piece}");
+    }
+    // A message as large as the specification allows, one that is as large as is gathered, and many of that size.
+    for (name, size, most) in [("passed over", 24 << 20, 4 << 10), ("gathered", (256 << 10) - 100, 800 << 10)] {
+        let message = frame(&vec![b'x'; size]);
+        let (_, held) = cost(|| {
+            let mut meter = meter(Api::BedrockConverseStream);
+            for _ in 0..2 {
+                message.chunks(1 << 10).for_each(|piece| meter.push(piece));
+            }
+            meter.finish();
+        });
+        assert!(held < most, "a message that is {name} holds {held} bytes");
+    }
+    // What a length promises is not set aside for it.
+    let begun = frame(&vec![b'x'; 200 << 10])[..20].to_vec();
+    let (_, held) = cost(|| {
+        let mut meter = meter(Api::BedrockConverseStream);
+        meter.push(&begun);
+        meter.finish();
+    });
+    assert!(held < 8 << 10, "twenty bytes of a large message hold {held} bytes");
 }
