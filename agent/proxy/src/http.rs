@@ -26,7 +26,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
-use tollgate_llm::Provider;
+use tollgate_llm::{Prices, Provider};
 use tollgate_workload::Caller;
 
 use self::linger::Lingering;
@@ -110,10 +110,10 @@ pub enum OnDisconnect {
     },
 }
 
-/// A client connection after its TLS handshake.
+/// A client connection after its TLS handshake, or one that does without.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The server's name, from the ClientHello. Requests go there and nowhere else.
+    /// The server's name, from the ClientHello, or from the first request without TLS. Requests go there and nowhere else.
     pub host: Arc<str>,
     /// Where the application wanted to connect to.
     pub destination: SocketAddr,
@@ -123,6 +123,8 @@ pub struct Connection {
     pub provider: Arc<Provider>,
     /// Whether HTTP/2 was agreed on (ALPN).
     pub http2: bool,
+    /// Whether the application speaks without TLS. Then so do we to the server, and HTTP/1.1.
+    pub plain: bool,
 }
 
 /// Why a client's connection ended out of order.
@@ -144,12 +146,19 @@ impl Http {
         let splicing = Splicing::new(metering.include_usage, Budget::default());
         let draining = match metering.on_disconnect {
             OnDisconnect::Cancel => None,
-            OnDisconnect::Drain { timeout, limit } => Some(Arc::new(Draining::new(timeout, limit))),
+            OnDisconnect::Drain { timeout, limit } => Some(Arc::new(Draining::new(timeout, limit, &observer))),
         };
         let settler = Arc::new(Settler::new(Arc::clone(&observer)));
         Self {
             shared: Arc::new(Shared { upstream, observer, settler, fingerprints: OnceLock::new(), splicing, draining }),
         }
+    }
+
+    /// The same, at these prices. Without, or when it is too late, at the bundled ones.
+    #[must_use]
+    pub fn with_prices(self, prices: Arc<Prices>) -> Self {
+        self.shared.settler.use_prices(prices);
+        self
     }
 
     /// The same, with credentials told apart. The first fingerprints stay.

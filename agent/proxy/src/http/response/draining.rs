@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tollgate_ledger::Outcome;
 
 use super::Relaying;
-use crate::observe::UpstreamEvent;
+use crate::observe::{Observer, UpstreamEvent};
 
 /// How many responses are read on at a time. The provider is told of the others at once, as without this.
 const MOST: usize = 256;
@@ -20,19 +20,22 @@ pub(in crate::http) struct Draining {
     timeout: Duration,
     limit: u64,
     room: Arc<Semaphore>,
+    observer: Arc<dyn Observer>,
 }
 
 impl Draining {
-    pub(in crate::http) fn new(timeout: Duration, limit: u64) -> Self {
-        Self { timeout, limit, room: Arc::new(Semaphore::new(MOST)) }
+    pub(in crate::http) fn new(timeout: Duration, limit: u64, observer: &Arc<dyn Observer>) -> Self {
+        Self { timeout, limit, room: Arc::new(Semaphore::new(MOST)), observer: Arc::clone(observer) }
     }
 
     /// Reads on if there is room. Dropped instead, the exchange ends at once, as a client's that has gone.
     pub(super) fn begin(&self, mut relaying: Box<Relaying>) {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        let Some(exchange) = relaying.open.exchange() else { return };
-        exchange.observer().upstream(UpstreamEvent::ReadOn);
+        if relaying.open.exchange().is_none() {
+            return;
+        }
+        self.observer.upstream(UpstreamEvent::ReadOn);
         relaying.open.left();
         runtime.spawn(read_on(relaying, self.timeout, self.limit, room));
     }
