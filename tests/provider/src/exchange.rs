@@ -85,6 +85,9 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
     let method = inbound.request.method().clone();
     let signed = inbound.signed(dialect, path, &body);
     let unasked = without_usage_option(&body);
+    if unasked.len() < body.len() {
+        inbound.ticket.update(|exchange| exchange.unasked_sha256 = Some(seed::sha256(&unasked)));
+    }
     let request_seed = Seed::of(&[method.as_str().as_bytes(), path.as_bytes(), &unasked]);
     let agent = is_coding_agent(inbound.request.headers());
     let mut ask = Ask::new(dialect, &method, path, &body, request_seed, agent);
@@ -127,10 +130,13 @@ async fn answer(mut inbound: Inbound, dialect: Dialect) -> Result<Response<Playb
     Ok(inbound.play(&answer))
 }
 
-/// The body without the option that asks for a stream's usage, as the agent puts it in: whether it is there or not, the answers
+/// The option that asks for a stream's usage, as the agent puts it into a request.
+pub const USAGE_OPTION: &str = r#","stream_options":{"include_usage":true}"#;
+
+/// The body without the option that asks for a stream's usage: whether it is there or not, the answers
 /// are alike but for the usage, and two runs can be compared.
 fn without_usage_option(body: &Bytes) -> Bytes {
-    let option = br#","stream_options":{"include_usage":true}"#;
+    let option = USAGE_OPTION.as_bytes();
     match body.windows(option.len()).position(|window| window == option) {
         Some(at) => [&body[..at], &body[at + option.len()..]].concat().into(),
         None => body.clone(),
@@ -321,6 +327,7 @@ fn describe(conn: &Conn, request: &Request<Incoming>) -> Exchange {
         trailers: Vec::new(),
         request_bytes: 0,
         request_sha256: None,
+        unasked_sha256: None,
         model: None,
         response_model: None,
         stream: false,

@@ -25,6 +25,7 @@ mod websocket;
 
 pub use dialect::Dialect;
 pub use dialect::bedrock::signature::{KEY_ID as AWS_KEY_ID, SECRET as AWS_SECRET};
+pub use exchange::USAGE_OPTION;
 pub use fault::{FAULT_HEADER, FaultError, Faults};
 pub use gate::Gate;
 pub use pki::{Flaw, Pki, PkiError};

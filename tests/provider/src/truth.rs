@@ -86,6 +86,8 @@ pub struct Exchange {
     pub request_bytes: u64,
     /// SHA-256 of the request body in hexadecimal, once all of it was read.
     pub request_sha256: Option<String>,
+    /// The same of the body without the option that asks for a stream's usage, [`crate::USAGE_OPTION`], where it is there.
+    pub unasked_sha256: Option<String>,
     /// The model as requested, faults included.
     pub model: Option<String>,
     /// The model the response named.
