@@ -82,7 +82,7 @@ pub(crate) fn check(raw: Vec<RawProvider>, checks: &mut Checks<'_>) -> Vec<Provi
         }
         let http_ports = provider.http_ports.into_iter().map(|port| port.0.get()).collect();
         let known = Provider::new(provider.name.0.0, hosts, provider.dialect.map(Dialect::from));
-        providers.push(Provider { http_ports, ..known });
+        providers.push(known.with_http_ports(http_ports));
     }
     providers
 }

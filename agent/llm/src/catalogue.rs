@@ -40,6 +40,8 @@ pub struct Provider {
     /// Where its endpoints are, if the hosts serve more than models: the first segments of a path, `*` for any one.
     /// Everywhere, when empty.
     pub paths: &'static [&'static str],
+    /// The ports on which it is spoken to without TLS, beside those where it has it.
+    pub http_ports: Vec<u16>,
     /// Which of the hosts have a region where their `*` is.
     regional: Vec<Pattern>,
 }
@@ -59,9 +61,16 @@ impl Provider {
             dialect: Dialect::OpenAi,
             stream_usage: StreamUsage::OnRequest,
             paths: &[],
+            http_ports: Vec::new(),
             regional: Vec::new(),
         });
         Self { name: name.into(), hosts, dialect: dialect.unwrap_or(known.dialect), ..known }
+    }
+
+    /// The same, spoken to without TLS on these ports.
+    #[must_use]
+    pub fn with_http_ports(self, http_ports: Vec<u16>) -> Self {
+        Self { http_ports, ..self }
     }
 
     fn builtin(entry: &builtin::Entry) -> Self {
@@ -72,6 +81,7 @@ impl Provider {
             dialect: entry.dialect,
             stream_usage: entry.stream_usage,
             paths: entry.paths,
+            http_ports: Vec::new(),
             regional: entry.hosts.iter().filter(|host| host.contains("{region}")).map(pattern).collect(),
         }
     }
@@ -136,6 +146,14 @@ impl Catalogue {
         patterns.sort_unstable();
         patterns.dedup();
         patterns
+    }
+
+    /// The ports on which some provider is spoken to without TLS, in ascending order, each once.
+    pub fn http_ports(&self) -> Vec<u16> {
+        let mut ports: Vec<_> = self.providers.iter().flat_map(|provider| &provider.http_ports).copied().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// The provider that answers at `host`, a bare name without a port.

@@ -12,6 +12,7 @@
 //!    ▼
 //! HTTP, exchange by exchange
 //! ```
+//! On a port where a user's own provider does without TLS, a request to that provider is HTTP at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::http::{Connection, Http};
 use crate::observe::{Observer, Step};
 use crate::opened::{FirstWord, Opened};
 use crate::peek::{Limits, Opaque, PeekError, Peeked, has_ended, peek};
+use crate::plain;
 use crate::prefixed::Prefixed;
 use crate::refusals::Refusals;
 use crate::tunnel::{Carried, carry, dial, reset};
@@ -57,7 +59,8 @@ pub enum Terminate {
 pub struct Settings {
     /// Whose TLS is opened.
     pub terminate: Terminate,
-    /// The ports on which providers speak TLS. A connection to any other port of a known address is tunnelled unread.
+    /// The ports on which providers speak, with TLS or, where the catalogue says so, without. A connection to any other port
+    /// of a known address is tunnelled unread.
     pub ports: Vec<u16>,
     /// How much a peek may take.
     pub peek: Limits,
@@ -95,6 +98,7 @@ type NotOurs = (Option<Arc<str>>, TunnelReason);
 /// What to do with a connection once it was peeked at.
 enum Decision {
     Intercept { host: Arc<str>, provider: Arc<Provider>, bytes: Vec<u8> },
+    Serve { host: Arc<str>, provider: Arc<Provider>, bytes: Vec<u8> },
     Tunnel { host: Option<Arc<str>>, reason: TunnelReason, bytes: Vec<u8>, server: Option<TcpStream> },
 }
 
@@ -119,6 +123,9 @@ impl Proxy {
     async fn decide(&self, mut accepted: Accepted, drain: drain::Watch) {
         let decision = if self.settings.ports.contains(&accepted.destination.port()) {
             match peek(&mut accepted.client, accepted.destination, self.settings.peek).await {
+                Ok(Peeked::Opaque { why: Opaque::NotTls, bytes, server }) => {
+                    self.judge_plain(&mut accepted, bytes, server).await
+                }
                 Ok(peeked) => self.judge(peeked, &accepted.caller),
                 Err(error) => return self.lost(&accepted, &error),
             }
@@ -132,6 +139,43 @@ impl Proxy {
             Decision::Intercept { host, provider, bytes } => {
                 self.intercept(accepted, host, provider, bytes, drain).await;
             }
+            Decision::Serve { host, provider, bytes } => {
+                self.serve_plain(accepted, host, provider, bytes, drain).await;
+            }
+        }
+    }
+
+    /// What is not TLS may be meant to be without.
+    async fn judge_plain(&self, accepted: &mut Accepted, mut bytes: Vec<u8>, server: Option<TcpStream>) -> Decision {
+        let (destination, peek) = (accepted.destination, self.settings.peek);
+        let mut reason = TunnelReason::NotTls;
+        if self.catalogue.http_ports().contains(&destination.port())
+            && let Some((host, provider)) =
+                plain::provider(&mut accepted.client, &mut bytes, destination, &self.catalogue, peek).await
+        {
+            if self.settings.terminate == Terminate::All {
+                return Decision::Serve { host, provider, bytes };
+            }
+            reason = TunnelReason::TerminateOff;
+        }
+        Decision::Tunnel { host: None, reason, bytes, server }
+    }
+
+    async fn serve_plain(
+        &self,
+        accepted: Accepted,
+        host: Arc<str>,
+        provider: Arc<Provider>,
+        bytes: Vec<u8>,
+        drain: drain::Watch,
+    ) {
+        self.report(&accepted, Some(Arc::clone(&host)), Fate::Intercepted, Carried::default());
+        let Accepted { client, caller, destination, .. } = accepted;
+        let program = Arc::clone(&caller.program);
+        let connection =
+            Connection { host: Arc::clone(&host), destination, caller, provider, http2: false, plain: true };
+        if let Err(error) = self.http.serve(Prefixed::new(client, bytes), connection, drain).await {
+            tracing::debug!(%program, %host, %error, "a client connection ended in an error");
         }
     }
 
@@ -252,8 +296,14 @@ impl Proxy {
             refusals.forgive(&accepted.caller, &to);
             observer.connection(accepted);
         });
-        let connection =
-            Connection { host: Arc::clone(&host), destination, caller: Arc::clone(&caller), provider, http2 };
+        let connection = Connection {
+            host: Arc::clone(&host),
+            destination,
+            caller: Arc::clone(&caller),
+            provider,
+            http2,
+            plain: false,
+        };
         if let Err(error) = self.http.serve(stream, connection, drain).await {
             tracing::debug!(program = %caller.program, %host, %error, "a client connection ended in an error");
         }

@@ -6,6 +6,7 @@
 mod exchange;
 mod fingerprint;
 mod opened;
+mod plain;
 mod prefixed;
 mod settle;
 mod socket;

@@ -88,6 +88,8 @@ pub(crate) struct Target {
     pub(crate) destination: SocketAddr,
     /// Whose request it is.
     pub(crate) uid: u32,
+    /// Whether the server is spoken to without TLS, as the application did.
+    pub(crate) plain: bool,
 }
 
 impl Upstream {

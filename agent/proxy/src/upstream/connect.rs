@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -57,25 +58,18 @@ impl Inner {
     }
 
     async fn connect_offering(&self, target: &Target, offer: Offer) -> Result<Connected, Refused> {
+        if target.plain {
+            return http1(self.tcp(target).await?, target).await;
+        }
         let stream = self.tls(target, offer).await?;
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let wire = Arc::new(Wire::default());
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&wire)));
-        let http = |_error| Refused::Error(ConnectError::Http { host: Arc::clone(&target.host) });
-        if http2 {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            let wire = Arc::new(Wire::default());
+            let io = TokioIo::new(Watched::new(stream, Arc::clone(&wire)));
+            let http = |_error| Refused::Error(ConnectError::Http { host: Arc::clone(&target.host) });
             let (sender, connection) = http2_builder().handshake(io).await.map_err(http)?;
             Ok(Connected::Http2(sender, wire, Peer::drive(connection)))
         } else {
-            wire.forgive(true);
-            let mut builder = http1::Builder::new();
-            builder
-                .preserve_header_case(true)
-                .allow_obsolete_multiline_headers_in_responses(true)
-                .max_headers(MAX_HEADERS)
-                .max_buf_size(MAX_BUFFER);
-            let (sender, connection) = builder.handshake(io).await.map_err(http)?;
-            tokio::spawn(connection.with_upgrades());
-            Ok(Connected::Http1(sender, wire))
+            http1(stream, target).await
         }
     }
 
@@ -132,6 +126,25 @@ impl Inner {
         prepare(&stream).map_err(|error| error.kind())?;
         Ok(stream)
     }
+}
+
+async fn http1<IO>(stream: IO, target: &Target) -> Result<Connected, Refused>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let wire = Arc::new(Wire::default());
+    wire.forgive(true);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&wire)));
+    let mut builder = http1::Builder::new();
+    builder
+        .preserve_header_case(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_BUFFER);
+    let http = |_error| Refused::Error(ConnectError::Http { host: Arc::clone(&target.host) });
+    let (sender, connection) = builder.handshake(io).await.map_err(http)?;
+    tokio::spawn(connection.with_upgrades());
+    Ok(Connected::Http1(sender, wire))
 }
 
 fn http2_builder() -> http2::Builder<TokioExecutor> {

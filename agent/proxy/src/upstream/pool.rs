@@ -38,6 +38,7 @@ pub(super) struct Key {
     pub(super) host: Arc<str>,
     pub(super) destination: SocketAddr,
     pub(super) uid: u32,
+    pub(super) plain: bool,
     /// What the client speaks, which decides what is offered to the server.
     pub(super) wanted: Protocol,
 }

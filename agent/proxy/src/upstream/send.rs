@@ -107,7 +107,7 @@ impl Upstream {
     ) -> Result<Lease, SendError> {
         let inner = &self.inner;
         let (host, destination, uid) = (Arc::clone(&target.host), target.destination, target.uid);
-        let key = Key { host, destination, uid, wanted };
+        let key = Key { host, destination, uid, plain: target.plain, wanted };
         loop {
             let mut joint = match inner.pool.way(&key, need) {
                 Way::Ready(lease) => {

@@ -248,6 +248,7 @@ impl Rig {
             caller: Arc::new(caller),
             provider: Arc::clone(&self.provider),
             http2,
+            plain: false,
         }
     }
 

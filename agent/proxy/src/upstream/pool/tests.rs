@@ -2,7 +2,7 @@ use super::*;
 
 fn key(index: u32, wanted: Protocol) -> Key {
     let destination = SocketAddr::from((std::net::Ipv4Addr::from_bits(index), 443));
-    Key { host: "api.openai.com".into(), destination, uid: 1000, wanted }
+    Key { host: "api.openai.com".into(), destination, uid: 1000, plain: false, wanted }
 }
 
 fn pool() -> Arc<Pool> {
