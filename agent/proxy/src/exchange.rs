@@ -26,7 +26,7 @@ use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
 use crate::http::request::RequestSource;
 use crate::observe::Observer;
-use crate::settle::Settler;
+use crate::settle::{Bill, Settler};
 
 /// What is known when the head of a request has been read.
 pub(crate) struct Exchange {
@@ -92,7 +92,11 @@ impl Exchange {
         self.streams = content_type.is_some_and(is_stream);
         self.request_id = request_id(response.headers());
         let meter = ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref());
-        self.response = Some(meter.with_headers(response.headers()));
+        let meter = meter.with_headers(response.headers());
+        self.response = Some(match self.settler.prices().pointers(&self.provider.name) {
+            Some(pointers) => meter.with_pointers(pointers),
+            None => meter,
+        });
     }
 
     /// We answered in the provider's place.
@@ -264,10 +268,11 @@ impl Exchange {
             credential: self.credential.take(),
             caller: Arc::clone(&self.caller),
         };
+        let bill = Bill { cost: response.cost, pointed: response.pointed };
         if untold.is_nothing() {
-            self.settler.settle(record);
+            self.settler.settle(record, bill);
         } else {
-            self.settler.estimate(record, untold, request.text, drain.clone());
+            self.settler.estimate(record, bill, untold, request.text, drain.clone());
         }
     }
 

@@ -4,14 +4,17 @@
 //! Counting tokens takes milliseconds, so it is done by a thread of its own, which nobody waits for but the drain. When that
 //! has too much to do, the count is a rougher one, made at once. A record is never lost over it.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Record};
-use tollgate_llm::{Sample, Tokenizers, Untold, Usage, UsageSource, estimate_roughly};
+use tollgate_llm::{
+    Asked, Pointed, PriceStatus, Prices, Sample, Tokenizers, Untold, Usage, UsageSource, estimate_roughly,
+};
 
 use crate::drain;
 use crate::observe::Observer;
@@ -25,6 +28,7 @@ const IDLE: Duration = Duration::from_mins(5);
 /// Completes records and hands them to an observer. Dropped, it first completes what it has.
 pub(crate) struct Settler {
     observer: Arc<dyn Observer>,
+    prices: OnceLock<Arc<Prices>>,
     /// Begun when it is first needed: most exchanges need no estimate.
     counter: Mutex<Option<Counter>>,
 }
@@ -36,7 +40,16 @@ struct Counter {
 
 impl Settler {
     pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, counter: Mutex::default() }
+        Self { observer, prices: OnceLock::new(), counter: Mutex::default() }
+    }
+
+    /// The prices to settle at; the bundled ones, unless [`Self::use_prices`] was told of others first.
+    pub(crate) fn prices(&self) -> &Arc<Prices> {
+        self.prices.get_or_init(|| Arc::new(Prices::bundled()))
+    }
+
+    pub(crate) fn use_prices(&self, prices: Arc<Prices>) {
+        self.prices.get_or_init(|| prices);
     }
 
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
@@ -44,16 +57,20 @@ impl Settler {
     }
 
     /// Settles an exchange whose usage is told as far as it ever will be.
-    pub(crate) fn settle(&self, mut record: Record) {
-        price(&mut record);
+    pub(crate) fn settle(&self, mut record: Record, bill: Bill) {
+        price(self.prices(), &mut record, bill);
         self.observer.settled(record);
     }
 
     /// Settles one of which something is `untold`, after estimating it. `asked` is what the model was given to read.
-    pub(crate) fn estimate(&self, record: Record, untold: Untold, asked: Sample, drain: drain::Watch) {
+    pub(crate) fn estimate(&self, record: Record, bill: Bill, untold: Untold, asked: Sample, drain: drain::Watch) {
         let is_stopping = record.outcome == Outcome::Stopped;
-        let uncounted =
-            Uncounted { parts: Some((record, untold, asked)), observer: Arc::clone(&self.observer), _drain: drain };
+        let uncounted = Uncounted {
+            parts: Some((record, bill, untold, asked)),
+            prices: Arc::clone(self.prices()),
+            observer: Arc::clone(&self.observer),
+            _drain: drain,
+        };
         // Dropped where it cannot be queued, it is counted roughly. The same where there is no time left.
         if !is_stopping && let Some(queue) = self.queue() {
             drop(queue.try_send(uncounted));
@@ -95,7 +112,8 @@ fn count(queue: &Receiver<Uncounted>) {
 
 /// A record whose usage is yet to be estimated.
 struct Uncounted {
-    parts: Option<(Record, Untold, Sample)>,
+    parts: Option<(Record, Bill, Untold, Sample)>,
+    prices: Arc<Prices>,
     observer: Arc<dyn Observer>,
     /// The drain waits for it.
     _drain: drain::Watch,
@@ -103,9 +121,9 @@ struct Uncounted {
 
 impl Uncounted {
     fn settle(&mut self, count: impl FnMut(Option<&str>, &Sample) -> u64) {
-        let Some((mut record, untold, asked)) = self.parts.take() else { return };
+        let Some((mut record, bill, untold, asked)) = self.parts.take() else { return };
         complete(&mut record, &untold, &asked, count);
-        price(&mut record);
+        price(&self.prices, &mut record, bill);
         self.observer.settled(record);
     }
 }
@@ -129,12 +147,44 @@ fn complete(record: &mut Record, untold: &Untold, asked: &Sample, mut count: imp
     }
 }
 
+/// What an answer says that matters to its price alone.
+#[derive(Debug, Default)]
+pub(crate) struct Bill {
+    /// What the provider says it charges, in US dollars.
+    pub(crate) cost: Option<Decimal>,
+    /// The numbers that the operator's prices ask for.
+    pub(crate) pointed: Pointed,
+}
+
 /// Looks up what a record's usage costs.
-pub(crate) fn price(record: &mut Record) {
-    let Some(usage) = &record.usage else { return };
-    // The model that answered knows its own price; an alias or a deployment's name may not be on the list.
-    let mut models = [&record.response_model, &record.request_model].into_iter().flatten();
-    record.cost = models.find_map(|model| tollgate_llm::price(&record.provider, model, usage, record.started));
+fn price(prices: &Prices, record: &mut Record, bill: Bill) {
+    let Some(usage) = &record.usage else {
+        // Some tell the price of what they do not count.
+        if let Some(cost) = bill.cost.filter(|cost| !cost.is_sign_negative()) {
+            (record.cost, record.price_status) = (Some(cost), Some(PriceStatus::Told));
+        }
+        return;
+    };
+    let price = prices.price(&Asked {
+        provider: &record.provider,
+        region: record.region.as_deref(),
+        response_model: record.response_model.as_deref(),
+        request_model: record.request_model.as_deref(),
+        usage,
+        pointed: Some(&bill.pointed),
+        told: bill.cost,
+        at: record.started,
+    });
+    match price {
+        Ok(price) => {
+            (record.cost, record.price_from, record.price_status) =
+                (Some(price.cost), Some(price.from), Some(price.status));
+        }
+        Err(reason) => {
+            tracing::debug!(provider = %record.provider, model = record.model().map(|model| &**model), %reason, "not priced");
+            record.price_status = Some(reason.status());
+        }
+    }
 }
 
 #[cfg(test)]

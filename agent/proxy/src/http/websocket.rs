@@ -15,7 +15,7 @@ use tollgate_ledger::{Id, Opened, Outcome, Record, UpstreamFailure};
 use tollgate_llm::{Operation, Sender, SocketEvent, SocketMeter, TurnEnd, Unmetered, UsageSource};
 
 use crate::drain;
-use crate::settle::Settler;
+use crate::settle::{Bill, Settler};
 
 /// The calls on one WebSocket, which are called turns.
 pub(super) struct Session {
@@ -92,11 +92,17 @@ impl Session {
             error: facts.error,
             ..record
         };
+        let bill = Bill { cost: facts.cost, pointed: facts.pointed };
         if untold.is_nothing() {
-            self.settler.settle(record);
+            self.settler.settle(record, bill);
         } else {
-            self.settler.estimate(record, untold, asked, self.drain.clone());
+            self.settler.estimate(record, bill, untold, asked, self.drain.clone());
         }
+    }
+
+    /// Whether both ends have said goodbye.
+    pub(super) fn is_closed(&self) -> bool {
+        self.meter.as_ref().is_some_and(SocketMeter::is_closed)
     }
 
     /// The WebSocket is gone. `outcome` is its own; it says why turns were cut off, unless the ends showed it themselves. Tells
