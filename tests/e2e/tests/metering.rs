@@ -177,18 +177,65 @@ fn however_the_events_are_cut() -> Result<()> {
     assert_counted(&stage, &exchanges)
 }
 
+/// "Hello" is a token of OpenAI's, a message costs four more, and a conversation three.
+const HELLO: u64 = 8;
+
+/// The text of an answer as far as the client has it, in OpenAI's tokens.
+fn written(api: Api, stdout: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(stdout);
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data:")?).ok());
+    let deltas = events.filter_map(|event| match api {
+        Api::Chat => event["choices"][0]["delta"]["content"].as_str().map(str::to_owned),
+        _ => event["delta"].as_str().map(str::to_owned),
+    });
+    bpe_openai::o200k_base().count(&deltas.collect::<String>()) as u64
+}
+
 #[test]
-fn what_the_provider_does_not_tell_is_not_made_up() -> Result<()> {
+fn what_the_provider_does_not_tell_is_estimated_and_said_to_be() -> Result<()> {
     let stage = Stage::new("")?;
+    let mut written_to = Vec::new();
     for api in Api::ALL {
-        api.call(&stage.world, "Hello", true, "no-usage").run()?.success()?;
+        let output = api.call(&stage.world, "Hello", true, "no-usage").run()?.success()?;
+        written_to.push(written(api, &output.stdout));
     }
     let lines = calls(&stage.agent, 4)?;
-    for line in &lines[..2] {
-        assert_eq!((&line["usage_source"], &line["input_tokens"]), (&"none".into(), &Value::Null), "{line:#}");
-        assert_eq!((&line["cost_usd"], &line["outcome"]), (&Value::Null, &"completed".into()), "{line:#}");
+    for (line, written) in lines[..2].iter().zip(written_to) {
+        assert_eq!((&line["usage_source"], &line["outcome"]), (&"estimated".into(), &"completed".into()), "{line:#}");
+        let counts = (&line["input_tokens"], &line["output_tokens"]);
+        assert_eq!(counts, (&HELLO.into(), &written.into()), "{line:#}");
+        assert!(line["cost_usd"].as_str().is_some_and(|cost| cost.starts_with("0.")), "{line:#}");
+    }
+    for line in &lines[2..] {
+        assert_eq!(line["usage_source"], "estimated", "{line:#}");
+        assert!(line["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{line:#}");
     }
     Ok(())
+}
+
+/// The record of a stream that broke off: what was told is kept to the token, and the rest is estimated from what was sent.
+fn assert_broken_off(api: Api, line: &Value, exchange: &Exchange, written: u64, about: &str) {
+    let about = format!("{api:?} {about}: {line:#}\n{exchange:#?}");
+    let logged = usage(line).expect("told or estimated");
+    match (api, exchange.usage) {
+        (Api::Chat | Api::Responses, None) => {
+            assert_eq!((logged.input, logged.output), (HELLO, written), "{about}");
+            assert_eq!(line["usage_source"], "estimated", "{about}");
+        }
+        // Its count so far is told with every chunk.
+        (Api::Gemini, Some(told)) => {
+            assert_eq!(logged, told, "{about}");
+            assert_eq!(line["usage_source"], "partial", "{about}");
+        }
+        // The input is told first. What is told of the output then is not what it will have been.
+        (Api::Messages, Some(told)) => {
+            assert_eq!(Usage { output: told.output, ..logged }, told, "{about}");
+            assert!(logged.output >= told.output, "{about}");
+            let source = if logged.output == told.output { "partial" } else { "estimated" };
+            assert_eq!(line["usage_source"], source, "{about}");
+        }
+        _ => panic!("{about}"),
+    }
 }
 
 /// The client hangs up in the middle: the provider's work is cancelled, and what it had told until then is counted.
@@ -200,7 +247,11 @@ fn a_client_that_leaves_is_recorded_and_its_call_cancelled() -> Result<()> {
         for (number, api) in Api::ALL.into_iter().enumerate() {
             let call = api.call(&stage.world, "Hello", true, "gate=leaves").arg(version).start()?;
             gate.allow(3);
-            call.wait_until(GENEROUS, |stdout, _| stdout.windows(5).filter(|window| window == b"data:").count() == 3)?;
+            let mut received = Vec::new();
+            call.wait_until(GENEROUS, |stdout, _| {
+                received = stdout.to_vec();
+                stdout.ends_with(b"\n\n") && stdout.windows(5).filter(|window| window == b"data:").count() == 3
+            })?;
             call.kill();
             let exchange = truth(&stage, number + 1)?.pop().context("there is one")?;
             assert_eq!(exchange.outcome, Outcome::ClientGone, "{api:?} {version}: the provider is told at once");
@@ -208,9 +259,7 @@ fn a_client_that_leaves_is_recorded_and_its_call_cancelled() -> Result<()> {
             let line = calls(&stage.agent, number + 1)?.pop().context("there is one")?;
             assert_eq!(line["outcome"], "client_gone", "{api:?} {version}: {line:#}");
             assert_eq!(line["response_bytes"], exchange.response_bytes, "{api:?} {version}: {line:#}");
-            assert_eq!(usage(&line), exchange.usage, "{api:?} {version}: {line:#}\n{exchange:#?}");
-            let source = if exchange.usage.is_some() { "partial" } else { "none" };
-            assert_eq!(line["usage_source"], source, "{api:?} {version}: {line:#}");
+            assert_broken_off(api, &line, &exchange, written(api, &received), version);
         }
     }
     Ok(())
@@ -266,7 +315,11 @@ fn a_client_that_does_not_wait_is_recorded_and_its_call_cancelled() -> Result<()
             let line = calls(&stage.agent, number + 1)?.pop().context("there is one")?;
             assert_eq!((&line["outcome"], &line["status"]), (&"client_gone".into(), &Value::Null), "{line:#}");
             assert_eq!(line["request_model"].as_str(), exchange.model.as_deref(), "{line:#}");
-            assert_eq!((&line["input_tokens"], &line["cost_usd"]), (&Value::Null, &Value::Null), "{line:#}");
+            // It was asked, so it has read, and nobody knows what it wrote.
+            assert_eq!((&line["usage_source"], &line["output_tokens"]), (&"estimated".into(), &0.into()), "{line:#}");
+            let input = line["input_tokens"].as_u64().context("estimated")?;
+            let openai = matches!(api, Api::Chat | Api::Responses);
+            assert!(if openai { input == HELLO } else { (7..=10).contains(&input) }, "{line:#}");
         }
     }
     Ok(())
@@ -324,19 +377,19 @@ fn an_error_inside_a_stream_is_recorded() -> Result<()> {
 #[test]
 fn a_stream_that_breaks_off_is_recorded() -> Result<()> {
     let stage = Stage::new("")?;
-    let mut made = 0;
+    let mut made = Vec::new();
     for api in Api::ALL {
         for (fault, version) in [("reset=4", "--http1.1"), ("reset=4", "--http2"), ("truncate=4", "--http1.1")] {
             let output = api.call(&stage.world, "Hello", true, fault).arg(version).run()?;
             assert!(!output.status.success(), "the client is told: {output}");
-            made += 1;
+            made.push((api, fault, written(api, &output.stdout)));
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made)?, truth(&stage, made)?);
-    for (line, exchange) in lines.iter().zip(&exchanges) {
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len())?);
+    for (((api, fault, written), line), exchange) in made.into_iter().zip(&lines).zip(&exchanges) {
         assert_eq!(line["outcome"], "upstream_failed", "{line:#}");
         assert_eq!(line["response_bytes"], exchange.response_bytes, "{line:#}");
-        assert_eq!(usage(line), exchange.usage, "what was told is counted: {line:#}");
+        assert_broken_off(api, line, exchange, written, fault);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What is recorded of exchanges whose provider did not tell their usage, and the other facts of a record that come from heads and
 //! bodies.
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tollgate_ledger::{Outcome, Record, UpstreamFailure};
 use tollgate_llm::{ErrorKind, UsageSource};
@@ -75,11 +75,12 @@ async fn exchange(path: &str, body: &str, answer: Answer, client: Client) -> Rec
             if stream.read_exact(&mut body).await.is_err() {
                 return;
             }
-            drop(read.send(()));
+            read.send(()).expect("the test waits");
             let (Answer::Hang(bytes) | Answer::Close(bytes)) = answer;
             say(&mut stream, bytes).await;
-            if let Answer::Hang(_) = answer {
-                drop(stream.read(&mut [0]).await);
+            match answer {
+                Answer::Hang(_) => drop(stream.read(&mut [0]).await),
+                Answer::Close(_) => drop(stream.shutdown().await),
             }
         }
     });
@@ -226,9 +227,9 @@ async fn refusals_and_filtered_and_empty_answers_are_counted_as_what_they_are() 
 #[tokio::test]
 async fn a_record_tells_the_first_token_the_request_id_and_the_credential() {
     let site = Site::new().await;
-    let rig = Rig::metering(&site, Metering::default());
+    let mut rig = Rig::metering(&site, Metering::default());
     let fingerprints = Fingerprints::ephemeral().expect("random bytes");
-    let rig = Rig { http: rig.http.clone().with_fingerprints(fingerprints), ..rig };
+    rig.http = rig.http.clone().with_fingerprints(fingerprints);
     site.serve(&["http/1.1"], |_, mut stream| async move {
         read_head(&mut stream).await;
         say(&mut stream, words().replace("req_123", "req_\t45")).await;
