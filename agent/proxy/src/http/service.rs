@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
@@ -24,6 +25,7 @@ use super::websocket::Session;
 use super::{Connection, Shared};
 use crate::drain;
 use crate::exchange::{Ended, Exchange, Open};
+use crate::observe::Step;
 use crate::upstream::{Outgoing, SendError, Target, Wish};
 
 /// Bodies that are surely kept whole for a second attempt.
@@ -79,6 +81,7 @@ pub(super) async fn serve(
     context: Arc<Context>,
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
+    let begun = Instant::now();
     context.begun.send_replace(true);
     let switch = wants_switch(&request).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
@@ -93,9 +96,10 @@ pub(super) async fn serve(
         let outcome = Outcome::Refused(Refusal::Misdirected);
         return Ok(refuse(open, call.dialect, StatusCode::MISDIRECTED_REQUEST, &message, outcome));
     }
-    let Shared { splicing, .. } = &*context.shared;
+    let Shared { splicing, observer, .. } = &*context.shared;
     let candidate = splicing.candidate(&context.connection.provider, &context.target.host, &call, &parts);
     let mut outgoing = outgoing(parts, source);
+    let own = begun.elapsed();
     if let Some(candidate) = &candidate
         && !splicing.prepare(candidate, &mut outgoing).await
     {
@@ -103,11 +107,18 @@ pub(super) async fn serve(
         let message = "the request broke off";
         return Ok(refuse(open, call.dialect, StatusCode::BAD_REQUEST, message, Outcome::ClientGone));
     }
+    let collected = Instant::now();
     if let Some(exchange) = open.exchange() {
-        context.shared.observer.opened(&exchange.opened());
+        observer.opened(&exchange.opened());
     }
+    observer.took(Step::Request, own + collected.elapsed());
     match splice::send(&context.shared, &context.target, &mut outgoing, candidate.as_ref()).await {
-        Ok(answered) => Ok(answer(&context, &outgoing, &call, open, switch, answered)),
+        Ok(answered) => {
+            let answering = Instant::now();
+            let response = answer(&context, &outgoing, &call, open, switch, answered);
+            observer.took(Step::Response, answering.elapsed());
+            Ok(response)
+        }
         Err(error) => Ok(failed(&context, open, call.dialect, &outgoing, &error)),
     }
 }
