@@ -13,4 +13,4 @@ mod status;
 pub use health::{Health, Pending};
 pub use metrics::{Metrics, Step};
 pub use server::{Pages, serve};
-pub use status::{Refused, State, Status};
+pub use status::{LedgerState, Refused, State, Status};

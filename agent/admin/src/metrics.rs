@@ -6,6 +6,7 @@
 
 mod calls;
 mod connections;
+mod ledger;
 mod process;
 mod steps;
 mod text;
@@ -16,9 +17,11 @@ use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Registry;
 use tollgate_ledger::Record;
+use tollgate_ledger::store::Figures;
 
 use self::calls::Calls;
 use self::connections::Connections;
+use self::ledger::Ledger;
 use self::process::Process;
 pub use self::steps::Step;
 use self::steps::Steps;
@@ -27,6 +30,7 @@ use self::steps::Steps;
 pub struct Metrics {
     calls: Arc<Calls>,
     connections: Arc<Connections>,
+    ledger: Arc<Ledger>,
     process: Arc<Process>,
     steps: Arc<Steps>,
     registry: Registry,
@@ -37,14 +41,16 @@ impl Metrics {
     pub fn new(prefix: &str, version: &'static str) -> Self {
         let calls = Arc::new(Calls::new(prefix));
         let connections = Arc::new(Connections::new(prefix));
+        let ledger = Arc::new(Ledger::new(prefix));
         let process = Arc::new(Process::new(prefix, version));
         let steps = Arc::new(Steps::new(prefix));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&calls)));
         registry.register_collector(Box::new(Arc::clone(&connections)));
+        registry.register_collector(Box::new(Arc::clone(&ledger)));
         registry.register_collector(Box::new(Arc::clone(&process)));
         registry.register_collector(Box::new(Arc::clone(&steps)));
-        Self { calls, connections, process, steps, registry }
+        Self { calls, connections, ledger, process, steps, registry }
     }
 
     /// Counts a settled exchange.
@@ -85,6 +91,11 @@ impl Metrics {
     /// Has the kernel side's counters, by reason, read at each scrape.
     pub fn watch_kernel(&self, counters: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) {
         self.process.watch_kernel(Box::new(counters));
+    }
+
+    /// Has how the ledger is read at each scrape.
+    pub fn watch_ledger(&self, figures: impl Fn() -> Figures + Send + Sync + 'static) {
+        self.ledger.watch(Box::new(figures));
     }
 
     /// When counting began, which stands for the start of the process.

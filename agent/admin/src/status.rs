@@ -29,6 +29,22 @@ pub struct State {
     pub listeners: Vec<String>,
     /// Who is passed through because it refused our certificate.
     pub refusals: Vec<Refused>,
+    /// How the ledger is; none where none is kept.
+    pub ledger: Option<LedgerState>,
+}
+
+/// How the ledger is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LedgerState {
+    /// Its file.
+    pub file: String,
+    /// Why it cannot be written, if so.
+    pub trouble: Option<String>,
+    /// Calls that wait to be written.
+    pub waiting: u64,
+    /// Calls of which not all is in the ledger, because there was no room.
+    pub lost: u64,
 }
 
 /// A program that refused our certificate for a host, and is passed through for a while.

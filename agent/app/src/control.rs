@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tollgate_admin::{Health, Metrics, Pages, Refused, State, Status};
+use tollgate_admin::{Health, LedgerState, Metrics, Pages, Refused, State, Status};
 use tollgate_config::{Config, Terminate};
+use tollgate_ledger::store::Ledger;
 use tollgate_proxy::refusals::Refusals;
 
 use crate::agent::Agent;
@@ -40,7 +41,16 @@ struct Shown {
 }
 
 /// Binds and serves. Until [`Control::show`], the status tells of no agent.
-pub(crate) fn start(config: &Config, metrics: &Arc<Metrics>, health: &Health) -> anyhow::Result<Control> {
+pub(crate) fn start(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    health: &Health,
+    ledger: Option<&Arc<Ledger>>,
+) -> anyhow::Result<Control> {
+    if let Some(ledger) = ledger {
+        let ledger = Arc::downgrade(ledger);
+        metrics.watch_ledger(move || ledger.upgrade().map(|ledger| ledger.figures()).unwrap_or_default());
+    }
     let shown = Arc::new(OnceLock::new());
     let Some(address) = config.admin.listen else { return Ok(Control { address: None, shown, serving: None }) };
     let listener = match std::net::TcpListener::bind(address) {
@@ -61,7 +71,12 @@ pub(crate) fn start(config: &Config, metrics: &Arc<Metrics>, health: &Health) ->
     };
     let terminate = config.terminate;
     let telling = Arc::clone(&shown);
-    let pages = Arc::new(Pages::new(Arc::clone(metrics), health.clone(), move || state(terminate, telling.get())));
+    let ledger = ledger.map(Arc::downgrade);
+    let state = move || {
+        let ledger = ledger.as_ref().and_then(Weak::upgrade);
+        state(terminate, telling.get(), ledger.as_deref())
+    };
+    let pages = Arc::new(Pages::new(Arc::clone(metrics), health.clone(), state));
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("admin".into())
@@ -108,7 +123,7 @@ async fn take_over(address: SocketAddr) -> TcpListener {
     }
 }
 
-fn state(terminate: Terminate, shown: Option<&Shown>) -> State {
+fn state(terminate: Terminate, shown: Option<&Shown>, ledger: Option<&Ledger>) -> State {
     let terminate = match terminate {
         Terminate::All => "all",
         Terminate::Off => "off",
@@ -127,6 +142,17 @@ fn state(terminate: Terminate, shown: Option<&Shown>) -> State {
         terminate: terminate.to_owned(),
         listeners: shown.map(|shown| shown.listeners.clone()).unwrap_or_default(),
         refusals: refusals.collect(),
+        ledger: ledger.map(ledger_state),
+    }
+}
+
+fn ledger_state(ledger: &Ledger) -> LedgerState {
+    let figures = ledger.figures();
+    LedgerState {
+        file: ledger.file().display().to_string(),
+        trouble: figures.trouble.map(|trouble| trouble.what),
+        waiting: figures.queued,
+        lost: figures.lost,
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use tollgate_admin::LedgerState;
 use tollgate_config::Config;
 use tollgate_kernel::probe::{self, Finding, Problem};
 use tollgate_tls::{Authority, Roots};
@@ -108,6 +109,7 @@ fn running(config: &Config) -> Vec<Finding> {
             } else {
                 Err(Problem { what: format!("not ready: {}", status.pending.join(", ")), remedy: "see its log".into() })
             });
+            findings.extend(status.state.ledger.as_ref().map(ledger));
             findings.push(Finding { name: "listeners", outcome: Ok(status.state.listeners.join(", ")) });
             findings.extend(status.state.refusals.iter().map(|refused| Finding {
                 name: "trust",
@@ -122,6 +124,23 @@ fn running(config: &Config) -> Vec<Finding> {
             findings
         }
     }
+}
+
+/// What the running agent says of its ledger.
+fn ledger(state: &LedgerState) -> Finding {
+    let outcome = match &state.trouble {
+        None if state.lost == 0 => Ok(format!("{} is written", state.file)),
+        None => Ok(format!(
+            "{} is written; earlier, there was no room for all of {} calls, of which it knows only that they were",
+            state.file, state.lost
+        )),
+        Some(trouble) => Err(Problem {
+            what: format!("{} cannot be written: {trouble}; {} rows wait", state.file, state.waiting),
+            remedy: "calls go on. Make room on the disk, or correct the rights or ledger.directory; what waits is written then"
+                .into(),
+        }),
+    };
+    Finding { name: "ledger", outcome }
 }
 
 #[cfg(test)]

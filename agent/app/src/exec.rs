@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tollgate_admin::Metrics;
 use tollgate_kernel::cgroup::{self, Scope};
 use tollgate_ledger::Summary;
+use tollgate_ledger::store::Ledger;
 use tollgate_tls::{Authority, trust};
 
 pub(crate) use child::{ChildArgs, become_child};
@@ -45,13 +46,14 @@ pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
     let config = settings::load(&args.config)?;
     let _log = logs::start_quiet(&config.log);
     let runtime = settings::runtime()?;
-    let code = runtime.block_on(session(args, &config))?;
+    let ledger = settings::ledger(&config)?;
+    let code = runtime.block_on(session(args, &config, ledger.clone()));
     // Connections that the command's left-over children still hold must not hold us.
-    settings::end(runtime);
-    Ok(ExitCode::from(code))
+    settings::end(runtime, ledger.as_deref());
+    Ok(ExitCode::from(code?))
 }
 
-async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::Result<u8> {
+async fn session(args: &ExecArgs, config: &tollgate_config::Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<u8> {
     // Registered first: a signal from here on is the command's, and must not kill us half-way.
     let signals = wait::Signals::register()?;
     let caller = Caller::find(std::env::vars_os().collect());
@@ -61,7 +63,7 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config) -> anyhow::R
     let scope = scope()?;
     let summary = Arc::new(Summary::new());
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
-    let observers = Arc::new(Observers::new(metrics, Some(Arc::clone(&summary))));
+    let observers = Arc::new(Observers::new(metrics, ledger, Some(Arc::clone(&summary))));
     let setup = Setup { config, cgroup: scope.path(), catalogue, authority: Arc::clone(&authority), observers };
     let agent = Agent::start(setup)?;
 

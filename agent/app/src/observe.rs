@@ -1,23 +1,25 @@
-//! Hands what the proxy tells to whoever wants it: the log, the metrics, the summary.
+//! Hands what the proxy tells to whoever wants it: the log, the metrics, the ledger, the summary.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_admin::Metrics;
 use tollgate_kernel::Kernel;
-use tollgate_ledger::{Record, Summary};
+use tollgate_ledger::store::Ledger;
+use tollgate_ledger::{Opened, Record, Summary};
 use tollgate_proxy::fate::{ConnectionRecord, Fate};
 use tollgate_proxy::observe::{Observer, Step, UpstreamEvent};
 
 /// Everyone who is told. Counting and printing a line are all they do, so the request path never waits for them long.
 pub(crate) struct Observers {
     metrics: Arc<Metrics>,
+    ledger: Option<Arc<Ledger>>,
     summary: Option<Arc<Summary>>,
 }
 
 impl Observers {
-    pub(crate) fn new(metrics: Arc<Metrics>, summary: Option<Arc<Summary>>) -> Self {
-        Self { metrics, summary }
+    pub(crate) fn new(metrics: Arc<Metrics>, ledger: Option<Arc<Ledger>>, summary: Option<Arc<Summary>>) -> Self {
+        Self { metrics, ledger, summary }
     }
 
     /// Has the kernel programs' counters shown among the metrics.
@@ -28,7 +30,17 @@ impl Observers {
 }
 
 impl Observer for Observers {
+    fn opened(&self, opened: &Opened) {
+        if let Some(ledger) = &self.ledger {
+            ledger.opened(opened);
+        }
+    }
+
     fn settled(&self, record: Record) {
+        // First: what is on the ledger stays, should the rest come to grief.
+        if let Some(ledger) = &self.ledger {
+            ledger.settled(&record);
+        }
         self.metrics.record(&record);
         record.log();
         if let Some(summary) = &self.summary {

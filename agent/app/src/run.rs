@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_admin::{Health, Metrics};
 use tollgate_config::{Config, OnFailure};
+use tollgate_ledger::store::Ledger;
 use tollgate_tls::Authority;
 
 use crate::agent::{Agent, Setup};
@@ -21,19 +22,20 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     settings::require_root("run")?;
     let _log = logs::start(&config.log);
     let runtime = settings::runtime()?;
-    let code = runtime.block_on(serve(&config))?;
-    settings::end(runtime);
-    Ok(code)
+    let ledger = settings::ledger(&config)?;
+    let code = runtime.block_on(serve(&config, ledger.clone()));
+    settings::end(runtime, ledger.as_deref());
+    code
 }
 
-async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<ExitCode> {
     // Registered first: a signal during the start must not kill us half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
     let health = Health::new();
     let starting = health.register("kernel programs attached");
-    let control = control::start(config, &metrics, &health)?;
+    let control = control::start(config, &metrics, &health, ledger.as_ref())?;
 
     if config.intercept.on_failure == OnFailure::Closed {
         tracing::warn!(
@@ -43,7 +45,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let catalogue = Arc::new(settings::catalogue(config));
     let authority = Arc::new(authority(config, &catalogue)?);
     let cgroup = cgroup(config)?;
-    let observers = Arc::new(Observers::new(metrics, None));
+    let observers = Arc::new(Observers::new(metrics, ledger, None));
     let setup = Setup { config, cgroup: &cgroup, catalogue, authority, observers };
     let agent = Agent::start(setup)?;
     control.show(&agent);

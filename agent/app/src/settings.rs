@@ -1,12 +1,15 @@
 //! What the commands need before they begin: rights, configuration, a runtime.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::unistd::Uid;
 use tokio::runtime::Runtime;
 use tollgate_config::Config;
-use tollgate_llm::Catalogue;
+use tollgate_ledger::store::{self, Ledger};
+use tollgate_llm::price::file::File;
+use tollgate_llm::{Catalogue, Prices};
 
 use crate::cli::ConfigArgs;
 use crate::exit::{Coded, NO_PERMISSION, USAGE};
@@ -35,12 +38,48 @@ pub(crate) fn catalogue(config: &Config) -> Catalogue {
     config.providers.iter().cloned().fold(Catalogue::builtin(), Catalogue::with)
 }
 
+/// Where the ledger's journals are if their own folder is not in memory.
+const SHARED_MEMORY: &str = "/dev/shm/tollgate";
+
+/// The ledger, where one is kept. It must be closed after the runtime has ended: until then there are rows to come.
+pub(crate) fn ledger(config: &Config) -> anyhow::Result<Option<Arc<Ledger>>> {
+    let Some(directory) = config.ledger.directory.clone() else { return Ok(None) };
+    // A container's /run is often no tmpfs, and its /dev/shm is one.
+    let journals = vec![config.ledger.journal.clone(), SHARED_MEMORY.into()];
+    let ledger = Ledger::start(store::Settings { directory, journals, retention: config.ledger.retention });
+    Ok(Some(Arc::new(ledger.context("the ledger's thread cannot be started")?)))
+}
+
+/// The files of prices that the configuration names, in its order.
+pub(crate) fn price_files(config: &Config) -> anyhow::Result<Vec<(String, File)>> {
+    let load = |path: &std::path::PathBuf| match tollgate_config::load_prices(path) {
+        Ok(file) => Ok((path.display().to_string(), file)),
+        Err(error) => Err(Coded::new(USAGE, error.to_string()).into()),
+    };
+    config.prices.files.iter().map(load).collect()
+}
+
+/// The bundled prices and those of the configuration.
+pub(crate) fn prices(config: &Config) -> anyhow::Result<Prices> {
+    // Each was checked by itself; together they can only have too many pointers.
+    Prices::with(&price_files(config)?).map_err(|(file, complaints)| {
+        let told: Vec<String> = complaints
+            .iter()
+            .map(|one| format!("{file}: {}[{}].{}: {}; {}", one.list, one.index, one.key, one.message, one.remedy))
+            .collect();
+        Coded::new(USAGE, told.join("\n")).into()
+    })
+}
+
 /// How long what is cut off at the end may take to be recorded. A look-up that hangs in a thread must not hold the process.
 const END: Duration = Duration::from_secs(5);
 
-/// Cuts off what the runtime still serves. Each exchange that was in flight is recorded by this.
-pub(crate) fn end(runtime: Runtime) {
+/// Cuts off what the runtime still serves. Each exchange that was in flight is recorded by this, then all are on the ledger.
+pub(crate) fn end(runtime: Runtime, ledger: Option<&Ledger>) {
     runtime.shutdown_timeout(END);
+    if let Some(ledger) = ledger {
+        ledger.close();
+    }
 }
 
 /// The runtime that serves connections.

@@ -15,3 +15,6 @@ mod writer;
 pub use error::StoreError;
 pub use ledger::{Figures, Ledger, Settings, Trouble};
 pub use open::{FILE, open_read_only};
+
+#[cfg(test)]
+mod tests;

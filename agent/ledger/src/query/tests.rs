@@ -41,7 +41,7 @@ impl Shelf {
     fn writer(&self, retention: Option<Duration>) -> Ledger {
         let directory = self.folder.path().join("ledger");
         let journal = self.folder.path().join("journal");
-        Ledger::start(Settings { directory, journal, retention }).expect("a writer")
+        Ledger::start(Settings { directory, journals: vec![journal], retention }).expect("a writer")
     }
 
     fn file(&self) -> PathBuf {

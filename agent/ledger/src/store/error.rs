@@ -56,7 +56,11 @@ impl StoreError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "missing",
-            Self::File { .. } => "file",
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => "read_only",
+                io::ErrorKind::StorageFull => "full",
+                _ => "file",
+            },
             Self::Newer { .. } => "newer",
             Self::Foreign => "foreign",
             Self::Sqlite(_) => match self.code() {

@@ -10,14 +10,16 @@ mod read;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::unistd::geteuid;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
+use super::book::identity;
 use super::error::StoreError;
 use super::open::make_directory;
 use super::row::Row;
@@ -39,18 +41,30 @@ pub(super) struct Header {
     version: u32,
     /// The directory of the ledger that it belongs to. Others may keep their journals in the same place.
     ledger: PathBuf,
+    /// The same by device and inode: containers have their own idea of paths.
+    identity: Option<(u64, u64)>,
 }
 
 impl Header {
     pub(super) fn new(ledger: &Path) -> Self {
-        Self { version: 1, ledger: std::fs::canonicalize(ledger).unwrap_or_else(|_missing| ledger.into()) }
+        let path = std::fs::canonicalize(ledger).unwrap_or_else(|_missing| ledger.into());
+        Self { version: 1, identity: identity(&path), ledger: path }
+    }
+
+    /// Whether a journal with this header is of that ledger.
+    fn is_of(&self, ledger: &Self) -> bool {
+        match (self.identity, ledger.identity) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.ledger == ledger.ledger,
+        }
     }
 }
 
 /// The files that one agent writes.
 #[derive(Debug)]
 pub(super) struct Journal {
-    directory: PathBuf,
+    /// Where it may be: the first that is in memory, else the first that there is.
+    directories: Vec<PathBuf>,
     header: Header,
     instance: Id,
     number: AtomicU64,
@@ -73,10 +87,10 @@ pub(super) struct Segment {
 }
 
 impl Journal {
-    /// The first file, in `directory`, else beside the ledger. Without either there is no journal, and `begin` is to be tried again.
-    pub(super) fn new(directory: &Path, ledger: &Path) -> Self {
+    /// The first file, in one of `directories`, else beside the ledger. Without any it is tried again with each turn.
+    pub(super) fn new(directories: &[PathBuf], ledger: &Path) -> Self {
         let journal = Self {
-            directory: directory.into(),
+            directories: directories.iter().cloned().chain([ledger.into()]).collect(),
             header: Header::new(ledger),
             instance: Id::new(),
             number: AtomicU64::new(0),
@@ -96,9 +110,9 @@ impl Journal {
         self.instance
     }
 
-    /// Where the files are.
-    pub(super) fn directory(&self) -> &Path {
-        &self.directory
+    /// Where the files of this ledger's agents may be.
+    pub(super) fn directories(&self) -> &[PathBuf] {
+        &self.directories
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -190,20 +204,32 @@ impl Journal {
     }
 
     fn begin(&self) -> Result<Option<Segment>, StoreError> {
-        let beside = self.header.ledger.as_path();
-        let segment = match self.make(&self.directory) {
-            Ok(segment) => segment,
-            Err(_) if self.directory != beside => self.make(beside)?,
-            Err(error) => return Err(error),
-        };
-        let in_memory = fstatfs(&segment.file).is_ok_and(|file_system| is_memory(file_system.filesystem_type()));
-        self.in_memory.store(in_memory, Ordering::Relaxed);
-        Ok(self.current.write().replace(segment))
+        let made: Vec<_> = self.directories.iter().map(|path| (path, make_own(path))).collect();
+        let in_memory =
+            made.iter().filter_map(|(path, made)| made.as_ref().is_ok_and(|memory| *memory).then_some(path));
+        let others = made.iter().filter_map(|(path, made)| made.as_ref().is_ok_and(|memory| !*memory).then_some(path));
+        let mut failure = None;
+        for (directory, memory) in in_memory.map(|path| (path, true)).chain(others.map(|path| (path, false))) {
+            match self.make(directory) {
+                Ok(segment) => {
+                    if !memory && !self.current.read().is_some() {
+                        tracing::warn!(
+                            directory = %directory.display(),
+                            "the journal is not in memory; a crash may lose calls of its last moments. Let ledger.journal name a tmpfs"
+                        );
+                    }
+                    self.in_memory.store(memory, Ordering::Relaxed);
+                    return Ok(self.current.write().replace(segment));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        let first = made.into_iter().find_map(|(_, made)| made.err());
+        Err(failure.or(first).expect("there is at least the ledger's directory, which failed"))
     }
 
     /// A file of ours, locked before it has a name that others look for.
     fn make(&self, directory: &Path) -> Result<Segment, StoreError> {
-        make_directory(directory)?;
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!("{}-{number:06}.{SUFFIX}", self.instance));
         let early = path.with_extension("new");
@@ -235,8 +261,16 @@ impl Segment {
     }
 }
 
-fn is_memory(kind: FsType) -> bool {
-    kind == TMPFS_MAGIC
+/// Makes the directory, and tells whether it is in memory. It must be ours alone: others could lead us astray in it.
+fn make_own(directory: &Path) -> Result<bool, StoreError> {
+    make_directory(directory)?;
+    let failed = |source| StoreError::File { path: directory.into(), source };
+    let data = std::fs::metadata(directory).map_err(failed)?;
+    if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
+        return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, "others may write there")));
+    }
+    let file_system = statfs(directory).map_err(|error| failed(error.into()))?;
+    Ok(file_system.filesystem_type() == TMPFS_MAGIC)
 }
 
 /// The line break is first, so that a torn line does not spoil the next.

@@ -24,8 +24,8 @@ const OVERFLOWED: usize = 65_536;
 pub struct Settings {
     /// Its directory, made at need.
     pub directory: PathBuf,
-    /// The directory of the journals: in memory, and outliving the process.
-    pub journal: PathBuf,
+    /// Directories for the journals, in memory and outliving the process; the first that is so is used.
+    pub journals: Vec<PathBuf>,
     /// How long exchanges are kept by themselves; `None` for ever.
     pub retention: Option<Duration>,
 }
@@ -95,14 +95,14 @@ pub(super) struct Shared {
 impl Ledger {
     /// Starts to write. It never fails: what is wrong with the file is told by [`Ledger::figures`] and the log, and tried again.
     pub fn start(settings: Settings) -> std::io::Result<Self> {
-        let Settings { directory, journal, retention } = settings;
+        let Settings { directory, journals, retention } = settings;
         let file = directory.join(FILE);
         // Its directory first: the journal belongs to it.
         if let Err(error) = super::open::make_directory(&directory) {
             tracing::debug!(%error, "the ledger's directory cannot be made yet");
         }
         let shared = Arc::new(Shared {
-            journal: Journal::new(&journal, &directory),
+            journal: Journal::new(&journals, &directory),
             queued: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             written: AtomicU64::new(0),

@@ -66,12 +66,15 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-/// For its owner alone: it tells who calls what.
+/// For its owner alone: it tells who calls what. What it is in may hold other things, for others to read.
 pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(StoreError::File { path: directory.into(), source }),
+    let failed = |source| StoreError::File { path: directory.into(), source };
+    if let Some(parent) = directory.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        made => made.map_err(failed),
     }
 }
 
@@ -90,6 +93,7 @@ mod tests {
         writer.execute("INSERT INTO text (value) VALUES ('x')", []).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&folder.path().join("a")) & 0o500, 0o500, "what is beside it is not hidden by it");
         for name in [FILE, "ledger.db-wal", "ledger.db-shm"] {
             assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
         }

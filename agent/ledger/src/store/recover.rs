@@ -1,7 +1,6 @@
 //! Settles what dead agents left.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, params};
@@ -19,8 +18,8 @@ use crate::record::Id;
 const ABSENT: Duration = Duration::from_mins(10);
 
 /// Settles all of it. Gives how many rows were told of by journals.
-pub(super) fn recover(book: &mut Book, journal: &Journal, directory: &Path) -> Result<u64, StoreError> {
-    let (dead, mut alive) = leftovers(&[journal.directory(), directory], journal.header());
+pub(super) fn recover(book: &mut Book, journal: &Journal) -> Result<u64, StoreError> {
+    let (dead, mut alive) = leftovers(journal.directories(), journal.header());
     alive.insert(journal.instance());
     let mut rows = 0;
     for leftover in dead {

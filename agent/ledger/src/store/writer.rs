@@ -209,7 +209,7 @@ impl Writer {
         self.settle_overflowed();
         self.retire()?;
         let book = self.book.as_mut().expect("it was opened above");
-        self.upkeep.run(book, &self.shared, &self.directory)
+        self.upkeep.run(book, &self.shared)
     }
 
     /// Whatever the file had of exchanges in flight is not in the next one.

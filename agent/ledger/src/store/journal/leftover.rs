@@ -22,7 +22,7 @@ pub(in super::super) struct Leftover {
 }
 
 /// The journals of this ledger's dead agents, and the agents that live.
-pub(in super::super) fn leftovers(directories: &[&Path], header: &Header) -> (Vec<Leftover>, HashSet<Id>) {
+pub(in super::super) fn leftovers(directories: &[PathBuf], header: &Header) -> (Vec<Leftover>, HashSet<Id>) {
     let mut found: BTreeMap<Id, Vec<PathBuf>> = BTreeMap::new();
     for directory in directories {
         // A directory that is not there has none.
@@ -80,7 +80,7 @@ fn belongs(file: &File, header: &Header) -> bool {
     let limited = io::Read::take(file, 8192);
     let read = io::BufRead::read_until(&mut BufReader::new(limited), b'\n', &mut first);
     let rewound = io::Seek::rewind(&mut &*file);
-    read.is_ok() && rewound.is_ok() && serde_json::from_slice::<Header>(&first).is_ok_and(|found| found == *header)
+    read.is_ok() && rewound.is_ok() && serde_json::from_slice::<Header>(&first).is_ok_and(|found| found.is_of(header))
 }
 
 fn instance(path: &Path) -> Option<Id> {

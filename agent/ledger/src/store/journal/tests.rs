@@ -13,7 +13,7 @@ fn memory() -> tempfile::TempDir {
 }
 
 fn journal(folder: &Path) -> Journal {
-    Journal::new(&folder.join("run"), &folder.join("ledger"))
+    Journal::new(&[folder.join("run")], &folder.join("ledger"))
 }
 
 fn append(journal: &Journal, row: &Row, queued: bool) -> bool {
@@ -21,7 +21,7 @@ fn append(journal: &Journal, row: &Row, queued: bool) -> bool {
 }
 
 fn dead(folder: &Path) -> Vec<Leftover> {
-    leftovers(&[&folder.join("run")], &Header::new(&folder.join("ledger"))).0
+    leftovers(&[folder.join("run")], &Header::new(&folder.join("ledger"))).0
 }
 
 /// Ids with whether they were lost.
@@ -58,7 +58,7 @@ fn the_journals_of_another_ledger_are_not_ours() {
     let folder = memory();
     drop(journal(folder.path()));
     let other = Header::new(Path::new("/elsewhere"));
-    assert!(leftovers(&[&folder.path().join("run")], &other).0.is_empty());
+    assert!(leftovers(&[folder.path().join("run")], &other).0.is_empty());
     assert_eq!(dead(folder.path()).len(), 1);
 }
 

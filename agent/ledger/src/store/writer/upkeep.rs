@@ -1,6 +1,5 @@
 //! What is done now and then: being seen, settling the dead, counting the old together.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,9 +38,9 @@ impl Upkeep {
         self.behind
     }
 
-    pub(super) fn run(&mut self, book: &mut Book, shared: &Shared, directory: &Path) -> Result<(), StoreError> {
+    pub(super) fn run(&mut self, book: &mut Book, shared: &Shared) -> Result<(), StoreError> {
         if is_due(&mut self.dead, DEAD) {
-            let rows = recover(book, &shared.journal, directory)?;
+            let rows = recover(book, &shared.journal)?;
             if rows > 0 {
                 shared.recovered.fetch_add(rows, Ordering::Relaxed);
                 tracing::info!(rows, "an agent had been killed; what it had not written is in the ledger now");
