@@ -173,6 +173,11 @@ impl SocketMeter {
         self.closed_by
     }
 
+    /// Whether both ends have said that they close. Whatever the connection does then is no failure (RFC 6455, § 7.1.1).
+    pub fn is_closed(&self) -> bool {
+        self.client.frames.is_closed() && self.server.frames.is_closed()
+    }
+
     /// The WebSocket is gone.
     pub fn finish(self) -> SocketRemains {
         let stopped = self.client.stopped.or(self.server.stopped);

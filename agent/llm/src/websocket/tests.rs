@@ -406,7 +406,10 @@ fn what_is_open_when_the_connection_goes_is_told() {
     let mut session = Session::new(REALTIME, Pack::Plain, usize::MAX);
     session.client(r#"{"type":"response.create"}"#).server(&created("a")).client(r#"{"type":"response.create"}"#);
     let close = frame(0x88, None, &1001_u16.to_be_bytes());
-    session.push(Sender::Server, &close).push(Sender::Client, &frame(0x88, Some(MASK), b""));
+    session.push(Sender::Server, &close);
+    assert!(!session.meter.is_closed());
+    session.push(Sender::Client, &frame(0x88, Some(MASK), b""));
+    assert!(session.meter.is_closed());
     assert_eq!(session.meter.closed_by(), Some(Sender::Server));
     let remains = session.meter.finish();
     assert_eq!(remains.open.iter().map(|(turn, _)| *turn).collect::<Vec<_>>(), [0, 1]);

@@ -45,6 +45,8 @@ pub(super) async fn relay(
         Ok(_) => Outcome::Completed,
         // Closed without TLS's own goodbye, as many do after a WebSocket's.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Outcome::Completed,
+        // The ends need not wait for each other's last packets, and a reset may come of it.
+        Err(_) if client.session.as_ref().is_some_and(|session| session.is_closed()) => Outcome::Completed,
         Err(_) if wire.has_ended() => Outcome::UpstreamFailed(UpstreamFailure::Reset),
         Err(_) => Outcome::ClientGone,
     };

@@ -1,0 +1,282 @@
+//! WebSockets: each response in a session is metered by itself, and not a byte of the session changes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tollgate_e2e::stage::Stage;
+use tollgate_provider::{Exchange, Outcome, Usage};
+use tollgate_world::{Agent, Program};
+
+const GENEROUS: Duration = Duration::from_mins(1);
+const PYTHON: &str = "/usr/bin/python3";
+const REALTIME: &str = "/v1/realtime?model=gpt-realtime";
+const RESPONSES: &str = "/v1/responses";
+
+/// Whether and how messages are compressed: what the client offers.
+const OFFERS: [&str; 4] = [
+    "",
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
+    "permessage-deflate; client_max_window_bits=10",
+];
+
+/// The agent's lines about exchanges after the first `seen`, once there are so many turns: the session's own, and those of its turns.
+fn lines(agent: &Agent, seen: usize, turns: usize) -> Result<(Value, Vec<Value>)> {
+    let parse = |log: &[u8]| -> Vec<Value> {
+        let text = String::from_utf8_lossy(log);
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["target"] == "exchange").collect()
+    };
+    let mut found = Vec::new();
+    agent.process().wait_until(GENEROUS, |stdout, stderr| {
+        found = [parse(stdout), parse(stderr)].concat();
+        found.len() > seen + turns
+    })?;
+    found.sort_by_key(|line| line["started"].to_string());
+    let (mut sessions, turned): (Vec<_>, Vec<_>) =
+        found.split_off(seen).into_iter().partition(|line| line["operation"] == "session");
+    ensure!(sessions.len() == 1 && turned.len() == turns, "{sessions:#?}\n{turned:#?}");
+    Ok((sessions.remove(0), turned))
+}
+
+fn session(python: Program, plan: &Value) -> Program {
+    python.args(["-c", include_str!("session.py")]).stdin(plan.to_string())
+}
+
+fn report(python: Program, plan: &Value) -> Result<Value> {
+    let output = session(python, plan).run()?.success()?;
+    serde_json::from_slice(&output.stdout).with_context(|| format!("no report: {output}"))
+}
+
+fn usage(line: &Value) -> Option<Usage> {
+    let tokens = |name: &str| line[name].as_u64();
+    Some(Usage {
+        input: tokens("input_tokens")?,
+        output: tokens("output_tokens")?,
+        cache_read: tokens("cache_read_tokens")?,
+        cache_write: tokens("cache_write_tokens")?,
+        reasoning: tokens("reasoning_tokens")?,
+    })
+}
+
+/// The provider's record of a session and its turns, once it is complete.
+fn truth(stage: &Stage) -> Result<(Exchange, Vec<Exchange>)> {
+    let (mut sessions, turns): (Vec<_>, Vec<_>) =
+        stage.settled()?.into_iter().partition(|exchange| matches!(exchange.method.as_str(), "GET" | "CONNECT"));
+    ensure!(sessions.len() == 1, "{sessions:#?}");
+    Ok((sessions.remove(0), turns))
+}
+
+fn sound() -> Value {
+    json!({ "send": { "type": "input_audio_buffer.append", "audio": "AAAAUklGRiQA".repeat(8_000) } })
+}
+
+/// Speech and text, answered and transcribed.
+fn realtime_steps() -> Vec<Value> {
+    let transcribe = json!({ "audio": { "input": { "transcription": { "model": "gpt-4o-transcribe" } } } });
+    let text =
+        json!({ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "naïve 漢字 🚦" }] });
+    let ask = json!({ "output_modalities": ["text"], "instructions": "\"type\":\"session.update\"" });
+    let wait = json!({ "wait": "response.done" });
+    vec![
+        json!({ "wait": "session.created" }),
+        json!({ "send": { "type": "session.update", "session": transcribe } }),
+        sound(),
+        json!({ "send": { "type": "input_audio_buffer.commit" } }),
+        json!({ "send": { "type": "response.create" } }),
+        wait.clone(),
+        json!({ "send": { "type": "conversation.item.create", "item": text } }),
+        json!({ "send": { "response": ask, "type": "response.create" } }),
+        wait.clone(),
+        json!({ "send": { "type": "response.create", "event_id": "mine" } }),
+        wait,
+        json!({ "close": true }),
+    ]
+}
+
+/// Both shapes of a request, and a long one.
+fn responses_steps() -> Vec<Value> {
+    let wait = json!({ "wait": "response.completed" });
+    let long = "What is the toll at the gate, naïve 漢字 🚦? ".repeat(2_000);
+    vec![
+        json!({ "send": { "type": "response.create", "model": "gpt-5", "input": "Hello", "store": false } }),
+        wait.clone(),
+        json!({ "send": { "type": "response.create", "response": { "model": "gpt-5-mini", "input": long } } }),
+        wait.clone(),
+        json!({ "send": { "input": [{ "role": "user", "content": "More" }], "model": "gpt-5", "type": "response.create" } }),
+        wait,
+        json!({ "close": true }),
+    ]
+}
+
+/// Runs a plan directly and through the agent, and fails unless both saw the same bytes and the agent counted what was served.
+fn assert_metered(stage: &Stage, plan: &Value, seen: &mut usize, turns: usize) -> Result<()> {
+    let about = format!("{} {} {}", plan["path"], plan["extensions"], plan["faults"]);
+    let clear = || stage.world.provider().truth().clear();
+    clear();
+    let direct = report(stage.world.agent_command(PYTHON), plan)?;
+    stage.settled()?;
+    clear();
+    let steered = report(stage.world.client_command(PYTHON), plan)?;
+    ensure!(steered == direct, "{about}\n{steered:#}\n{direct:#}");
+    ensure!(plan["extensions"] == "" || direct["agreed"] != "", "{about}: it was to be compressed");
+
+    let (served, truth) = truth(stage)?;
+    assert_eq!(served.request_sha256.as_deref(), steered["sent"].as_str(), "{about}");
+    let (line, mut lines) = lines(&stage.agent, *seen, turns)?;
+    *seen += turns + 1;
+    let bytes = (&line["request_bytes"], &line["response_bytes"]);
+    assert_eq!(bytes, (&steered["sent_bytes"], &steered["received_bytes"]), "{about}");
+    assert_eq!((&line["status"], &line["outcome"]), (&101.into(), &"completed".into()), "{about}\n{line:#}");
+    assert_eq!((&line["input_tokens"], &line["cost_usd"]), (&Value::Null, &Value::Null), "{about}");
+    assert_eq!(truth.len(), turns, "{about}\n{truth:#?}");
+    // What was said is transcribed before it is answered, and both were asked for by then.
+    lines.sort_by_key(|line| line["operation"] != "transcription");
+    for ((line, exchange), told) in lines.iter().zip(&truth).zip(steered["usages"].as_array().context("usages")?) {
+        let about = format!("{about}\n{line:#}\n{exchange:#?}");
+        assert!(exchange.usage.is_some(), "{about}");
+        assert_eq!((usage(line), &line["usage_source"]), (exchange.usage, &"provider".into()), "{about}");
+        assert_eq!((&line["status"], &line["stream"]), (&101.into(), &true.into()), "{about}");
+        assert_eq!(line["outcome"], "completed", "{about}");
+        assert_eq!(line["request_model"].as_str().map(undated), exchange.model.as_deref(), "{about}");
+        let details = &told["input_token_details"];
+        for (name, told) in [
+            ("input_audio_tokens", &details["audio_tokens"]),
+            ("cache_read_audio_tokens", &details["cached_tokens_details"]["audio_tokens"]),
+            ("output_audio_tokens", &told["output_token_details"]["audio_tokens"]),
+        ] {
+            assert_eq!(line[name].as_u64().unwrap_or(0), told.as_u64().unwrap_or(0), "{name}, {about}");
+        }
+        assert!(line["time_to_first_token_ms"].as_f64() <= line["duration_ms"].as_f64(), "{about}");
+    }
+    Ok(())
+}
+
+/// A Realtime session says its model's full name.
+fn undated(model: &str) -> &str {
+    model.strip_suffix("-2025-08-28").unwrap_or(model)
+}
+
+#[test]
+fn every_response_is_metered_and_no_byte_changes_however_it_is_packed() -> Result<()> {
+    let stage = Stage::new("")?;
+    let mut seen = 0;
+    for (path, steps, turns) in [(REALTIME, realtime_steps(), 4), (RESPONSES, responses_steps(), 3)] {
+        for (index, offer) in OFFERS.iter().enumerate() {
+            let mut plan = json!({ "path": path, "extensions": offer, "steps": steps, "faults": "" });
+            if index % 2 == 1 {
+                // In fragments, with pings between them, and in pieces that end anywhere.
+                plan["faults"] = "split=61".into();
+                (plan["fragments"], plan["pieces"]) = (997.into(), 1_009.into());
+            }
+            assert_metered(&stage, &plan, &mut seen, turns)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_response_that_breaks_off_is_recorded_with_what_is_known() -> Result<()> {
+    let stage = Stage::new("")?;
+    let mut seen = 0;
+    for (path, source, steps) in [
+        (REALTIME, "partial", vec![json!({ "send": { "type": "response.create" } })]),
+        (
+            RESPONSES,
+            "estimated",
+            vec![json!({ "send": { "type": "response.create", "model": "gpt-5", "input": "Hello, how are you?" } })],
+        ),
+    ] {
+        for fault in ["reset=7", "truncate=7"] {
+            stage.world.provider().truth().clear();
+            let steps = [&steps[..], &[json!({ "wait": "never" })]].concat();
+            let plan = json!({ "path": path, "extensions": OFFERS[1], "faults": fault, "steps": steps });
+            let report = report(stage.world.client_command(PYTHON), &plan)?;
+            assert_eq!(report["closed"], false, "{report:#}");
+            let (_, truth) = truth(&stage)?;
+            assert_eq!(truth[0].outcome, Outcome::Faulted);
+            let (_, lines) = lines(&stage.agent, seen, 1)?;
+            seen += 2;
+            let line = &lines[0];
+            assert_eq!(
+                (&line["outcome"], &line["usage_source"]),
+                (&"upstream_failed".into(), &source.into()),
+                "{line:#}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_is_killed_in_the_middle_of_a_response_leaves_one_record_of_it() -> Result<()> {
+    let stage = Stage::new("")?;
+    let send = json!({ "send": { "type": "response.create", "model": "gpt-5", "input": "Hello" } });
+    let steps =
+        [send.clone(), json!({ "wait": "response.completed" }), send, json!({ "wait": "response.output_text.delta" })];
+    let steps = [&steps[..], &[json!({ "hold": "in the middle" })]].concat();
+    let gate = stage.world.provider().gate("killed");
+    let plan = json!({ "path": RESPONSES, "extensions": OFFERS[1], "faults": "gate=killed,words=40", "steps": steps });
+    // All of the first, and some of the second.
+    gate.allow(70);
+    let client = session(stage.world.client_command(PYTHON), &plan).start()?;
+    client.wait_for("in the middle", GENEROUS)?;
+    client.kill();
+    let (_, truth) = truth(&stage)?;
+    assert_eq!((truth[0].outcome, truth[1].outcome), (Outcome::Completed, Outcome::ClientGone), "{truth:#?}");
+    let (_, lines) = lines(&stage.agent, 0, 2)?;
+    assert_eq!(usage(&lines[0]), truth[0].usage);
+    let line = &lines[1];
+    assert_eq!((&line["outcome"], &line["usage_source"]), (&"client_gone".into(), &"estimated".into()), "{line:#}");
+    assert!(line["input_tokens"].as_u64() > Some(0) && line["output_tokens"].as_u64() > Some(0), "{line:#}");
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_response_costs_what_the_provider_says_it_did() -> Result<()> {
+    let stage = Stage::new("")?;
+    let gate = stage.world.provider().gate("cancelled");
+    gate.allow(8);
+    let steps = json!([
+        { "send": { "type": "response.create" } },
+        { "wait": "response.output_audio.delta" },
+        { "send": { "type": "response.cancel" } },
+        { "wait": "response.done" },
+        { "close": true },
+    ]);
+    let plan = json!({ "path": REALTIME, "extensions": OFFERS[1], "faults": "gate=cancelled", "steps": steps });
+    report(stage.world.client_command(PYTHON), &plan)?;
+    let (_, truth) = truth(&stage)?;
+    assert!(truth[0].usage.is_some() && truth[0].usage != truth[0].planned_usage, "{truth:#?}");
+    let (_, lines) = lines(&stage.agent, 0, 1)?;
+    assert_eq!((usage(&lines[0]), &lines[0]["outcome"]), (truth[0].usage, &"completed".into()), "{:#}", lines[0]);
+    assert_eq!(lines[0]["usage_source"], "provider");
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_stopped_records_what_it_cuts_off() -> Result<()> {
+    let Stage { world, agent } = Stage::new("drain:\n  timeout: 1s")?;
+    let gate = world.provider().gate("stopped");
+    gate.allow(8);
+    let steps = json!([
+        { "send": { "type": "response.create" } },
+        { "wait": "response.output_audio.delta" },
+        { "hold": "in the middle" },
+    ]);
+    let plan = json!({ "path": REALTIME, "extensions": "", "faults": "gate=stopped", "steps": steps });
+    let client = session(world.client_command(PYTHON), &plan).start()?;
+    client.wait_for("in the middle", GENEROUS)?;
+    let output = agent.stop(GENEROUS)?;
+    let text = output.text() + &output.errors();
+    let all: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let exchange = |operation: &str| {
+        all.iter().find(|line| line["target"] == "exchange" && line["operation"] == operation).context("no such line")
+    };
+    let (session, turn) = (exchange("session")?, exchange("realtime")?);
+    assert_eq!((&session["outcome"], &turn["outcome"]), (&"stopped".into(), &"stopped".into()), "{text}");
+    assert_eq!(turn["usage_source"], "partial");
+    assert!(session["response_bytes"].as_u64() > Some(1_000), "{session:#}");
+    Ok(())
+}
