@@ -138,7 +138,7 @@ impl Counted {
             request_model: text("request_model"),
             response_model: text("response_model"),
             status: number("status"),
-            request_bytes: number("request_bytes"),
+            request_bytes: if line["stream"] == true && line["status"] == 200 { 0 } else { number("request_bytes") },
             response_bytes: number("response_bytes"),
             usage: line["input_tokens"].is_u64().then(|| tokens.map(number)),
         })
@@ -150,7 +150,8 @@ impl Counted {
             request_model: served.model.clone(),
             response_model: served.response_model.clone(),
             status: served.status.into(),
-            request_bytes: served.request_bytes,
+            // The agent may have asked for the usage; it counts what the client sent.
+            request_bytes: if served.stream { 0 } else { served.request_bytes },
             response_bytes: served.response_bytes,
             usage: served.usage,
         }

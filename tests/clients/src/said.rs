@@ -42,12 +42,16 @@ impl Said {
         Ok(())
     }
 
-    /// Fails, and shows the first difference, unless both hold the same bytes.
+    /// Fails, and shows the first difference, unless both hold the same bytes. But for one thing: of a stream that is asked for its
+    /// usage, each chunk but the last says that it has none.
     pub(crate) fn is_same_as(&self, other: &Self) -> Result<()> {
-        if self.answers == other.answers {
+        let but_for_usage = |text: String| {
+            [r#","usage":null"#, r#", "usage": null"#].iter().fold(text, |text, none| text.replace(none, ""))
+        };
+        let (ours, theirs) = (but_for_usage(self.text()), but_for_usage(other.text()));
+        if ours == theirs {
             return Ok(());
         }
-        let (ours, theirs) = (self.text(), other.text());
         let different = ours.lines().zip(theirs.lines()).position(|(ours, theirs)| ours != theirs);
         let at = different.unwrap_or_else(|| ours.lines().count().min(theirs.lines().count()));
         let case = ours.lines().take(at + 1).filter(|line| line.starts_with("== ")).last().unwrap_or("the start");

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use anyhow::{Result, bail, ensure};
-use tollgate_provider::{Exchange, Outcome, Usage};
+use tollgate_provider::{Exchange, Outcome, USAGE_OPTION, Usage};
 
 /// Headers of one hop (RFC 9110 § 7.6.1), which HTTP/2 does not have, and the host, which it has as `:authority`.
 const HOP: [&str; 5] = ["connection", "keep-alive", "transfer-encoding", "te", "host"];
@@ -21,11 +21,15 @@ pub(crate) struct Served {
     pub(crate) response_model: Option<String>,
     pub(crate) stream: bool,
     pub(crate) status: u16,
+    /// Whether the signature held, where there was one.
+    pub(crate) signed: Option<bool>,
     pub(crate) response_bytes: u64,
     pub(crate) usage: Option<[u64; 5]>,
     pub(crate) completed: bool,
     /// A fault ended it, which clients meet by leaving at once.
     pub(crate) faulted: bool,
+    /// The digest of the request without the option that asks for a stream's usage.
+    unasked_sha256: Option<String>,
 }
 
 /// The exchanges, sorted, since those of parallel calls come in any order. Headers named in `own` are left out.
@@ -52,11 +56,33 @@ impl Served {
             response_model: exchange.response_model.clone(),
             stream: exchange.stream,
             status: exchange.status,
+            signed: exchange.signed,
             response_bytes: exchange.response_bytes,
             usage: exchange.usage.map(fields),
             completed: exchange.outcome == Outcome::Completed,
             faulted: exchange.outcome == Outcome::Faulted,
+            unasked_sha256: exchange.unasked_sha256.clone(),
         }
+    }
+
+    /// Without that in which a stream differs that the agent asks for its usage: the option, the lengths, the coding of the answer.
+    /// What else differs is a defect.
+    pub(crate) fn but_for_usage(mut self) -> Self {
+        if self.is_chat_stream() {
+            if let Some(digest) = self.unasked_sha256.take() {
+                self.request_sha256 = Some(digest);
+                self.request_bytes -= USAGE_OPTION.len() as u64;
+            }
+            self.headers.retain(|(name, _)| !["content-length", "accept-encoding"].contains(&name.as_str()));
+            self.response_bytes = 0;
+            self.usage = None;
+        }
+        self
+    }
+
+    /// Whether it is one that the agent may ask for its usage.
+    pub(crate) fn is_chat_stream(&self) -> bool {
+        self.stream && self.path.split('?').next().is_some_and(|path| path.ends_with("/chat/completions"))
     }
 }
 

@@ -43,12 +43,14 @@ pub struct Trial {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    config: &'static str,
     trust: Trust,
     own_headers: &'static [&'static str],
     compared: &'static str,
     calls: usize,
     retries: bool,
     abandons: bool,
+    signs: bool,
     tells_peer: bool,
     tells_issuer: bool,
     before: fn(&World) -> Result<()>,
@@ -72,12 +74,14 @@ impl Trial {
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            config: "",
             trust: Trust::Variables,
             own_headers: &[],
             compared: EVERYTHING,
             calls: 1,
             retries: true,
             abandons: false,
+            signs: false,
             tells_peer: true,
             tells_issuer: true,
             before: |_| Ok(()),
@@ -96,6 +100,13 @@ impl Trial {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The agent's configuration.
+    #[must_use]
+    pub fn config(mut self, config: &'static str) -> Self {
+        self.config = config;
         self
     }
 
@@ -131,6 +142,13 @@ impl Trial {
     #[must_use]
     pub fn abandons_connections(mut self) -> Self {
         self.abandons = true;
+        self
+    }
+
+    /// Each request is signed, which holds only as long as nothing of it is changed.
+    #[must_use]
+    pub fn signs(mut self) -> Self {
+        self.signs = true;
         self
     }
 
@@ -193,7 +211,7 @@ impl Trial {
 
     /// The client's connections are opened, and neither it nor the provider can tell.
     fn through_agent(&self, direct: &Run) -> Result<()> {
-        let agent = self.world.agent("")?;
+        let agent = self.world.agent(self.config)?;
         let command = match self.trust {
             Trust::Variables => self.command().envs(agent.trust_variables()?),
             Trust::System => {
@@ -234,7 +252,7 @@ impl Trial {
 
     /// The client's first connection fails; it tries again and is let through, to the provider's own certificate.
     fn without_trust(&self, direct: &Run) -> Result<()> {
-        let agent = self.world.agent("")?;
+        let agent = self.world.agent(self.config)?;
         // With an alert, or like Node by closing once the handshake is done.
         let refused = |page: &str| counted::connections(page, "client_refused");
         // Each host is refused once.
@@ -282,7 +300,12 @@ impl Trial {
     fn compare(&self, run: &Run, direct: &Run, but: &[&str]) -> Result<()> {
         run.said.is_same_as(&direct.said)?;
         self.is_connected_to_providers(run)?;
-        same(&self.comparable(run, but), &self.comparable(direct, but))
+        let alike = |run: &Run| {
+            let mut all: Vec<_> = self.comparable(run, but).into_iter().map(Served::but_for_usage).collect();
+            all.sort();
+            all
+        };
+        same(&alike(run), &alike(direct))
             .context("what the provider got and gave differs from a direct run")
     }
 
@@ -305,7 +328,7 @@ impl Trial {
         let command = match self.trust {
             Trust::Variables => {
                 let root = self.world.root_file();
-                command.env("SSL_CERT_FILE", &root).env("NODE_EXTRA_CA_CERTS", &root)
+                command.env("SSL_CERT_FILE", &root).env("NODE_EXTRA_CA_CERTS", &root).env("AWS_CA_BUNDLE", &root)
             }
             Trust::System => command,
         };
@@ -320,6 +343,9 @@ impl Trial {
         let said = Said::new(command.run()?)?;
         let settled = truth.clone();
         self.world.in_internet(move || async move { settled.settled().await });
+        for exchange in truth.exchanges() {
+            ensure!(!self.signs || exchange.signed == Some(true), "a signature does not hold: {exchange:?}");
+        }
         Ok(Run { said, exchanges: truth.exchanges(), sums: truth.sums(), connections: self.handshakes() })
     }
 
