@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tollgate_config::Config;
 use tollgate_kernel::{Kernel, NetnsCookie};
-use tollgate_llm::Catalogue;
+use tollgate_llm::{Catalogue, Prices};
 use tollgate_proxy::Fingerprints;
 use tollgate_proxy::accept::accept;
 use tollgate_proxy::connection::{Proxy, Settings, Terminate};
@@ -23,7 +23,7 @@ use tollgate_tls::{Authority, Roots};
 use tollgate_workload::Workloads;
 
 use crate::observe::Observers;
-use crate::seeds;
+use crate::{seeds, settings};
 
 /// How often the kernel is told that we live. It waits for `intercept.stale_after`, which is several of these.
 const BEAT: Duration = Duration::from_secs(1);
@@ -55,6 +55,7 @@ impl Agent {
     /// Loads the programs, listens, and attaches. Once it returns, connections are steered.
     pub(crate) fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
         let Setup { config, cgroup, catalogue, authority, observers } = setup;
+        let prices = prices(config)?;
         let kernel = Arc::new(load(config, &catalogue)?);
         observers.watch_kernel(&kernel);
         let roots = Roots::load(&config.upstream.roots).context("upstream certificates could not be verified")?;
@@ -69,15 +70,17 @@ impl Agent {
         let workloads = Arc::new(Workloads::new());
         let limits =
             upstream::Limits { connect_timeout: config.upstream.connect_timeout, ..upstream::Limits::default() };
+        let upstream = Upstream::with(&roots, limits, Arc::new(SystemDial));
+        let http = Http::with(upstream, Arc::<Observers>::clone(&observers), metering(config))
+            .with_fingerprints(fingerprints(config)?);
+        let http = match prices {
+            Some(prices) => http.with_prices(prices),
+            None => http,
+        };
         let proxy = Arc::new(Proxy {
             authority,
             catalogue: Arc::clone(&catalogue),
-            http: Http::with(
-                Upstream::with(&roots, limits, Arc::new(SystemDial)),
-                Arc::<Observers>::clone(&observers),
-                metering(config),
-            )
-            .with_fingerprints(fingerprints(config)?),
+            http,
             observer: observers,
             refusals: Arc::clone(&refusals),
             workloads: Arc::clone(&workloads),
@@ -166,6 +169,14 @@ fn ports(config: &Config, catalogue: &Catalogue) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
+}
+
+/// The operator's prices above the bundled ones; nothing where the bundled ones alone will do, which are read when all is up.
+fn prices(config: &Config) -> anyhow::Result<Option<Arc<Prices>>> {
+    if config.prices.files.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(settings::prices(config)?)))
 }
 
 fn proxy_settings(config: &Config, catalogue: &Catalogue) -> Settings {

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tollgate_ledger::query::Dimension;
 
 use crate::exec::ChildArgs;
+use crate::prices::PricesCommand;
 
 /// An AI gateway that nobody has to call.
 ///
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     /// Print calls as they end, a line each
     #[command(after_help = TAIL_HELP)]
     Tail(TailArgs),
+    /// List what models cost, show where a price is from, or read another price list
+    #[command(subcommand)]
+    Prices(PricesCommand),
     /// Show the version, and what it was built from
     Version,
     #[command(hide = true)]

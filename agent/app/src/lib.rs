@@ -12,6 +12,7 @@ mod exec;
 mod exit;
 mod logs;
 mod observe;
+mod prices;
 mod report;
 mod run;
 mod seeds;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::exec(&args),
         Command::Ca(command) => ca::ca(&command),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Prices(command) => prices::prices(&command),
         Command::Report(args) => report::report(&args),
         Command::Top(args) => top::top(&args),
         Command::Tail(args) => tail::tail(&args),

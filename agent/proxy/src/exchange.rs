@@ -93,7 +93,7 @@ impl Exchange {
         self.request_id = request_id(response.headers());
         let meter = ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref());
         let meter = meter.with_headers(response.headers());
-        self.response = Some(match self.settler.prices().pointers(&self.provider.name) {
+        self.response = Some(match self.settler.pointers(&self.provider.name) {
             Some(pointers) => meter.with_pointers(pointers),
             None => meter,
         });

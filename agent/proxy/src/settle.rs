@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Record};
+use tollgate_llm::price::Pointers;
 use tollgate_llm::{
     Asked, Pointed, PriceStatus, Prices, Sample, Tokenizers, Untold, Usage, UsageSource, estimate_roughly,
 };
@@ -43,8 +44,13 @@ impl Settler {
         Self { observer, prices: OnceLock::new(), counter: Mutex::default() }
     }
 
+    /// What else to read from a provider's answers. Only the operator's prices ask for it, so the bundled ones need not be there yet.
+    pub(crate) fn pointers(&self, provider: &str) -> Option<&Arc<Pointers>> {
+        self.prices.get()?.pointers(provider)
+    }
+
     /// The prices to settle at; the bundled ones, unless [`Self::use_prices`] was told of others first.
-    pub(crate) fn prices(&self) -> &Arc<Prices> {
+    fn prices(&self) -> &Arc<Prices> {
         self.prices.get_or_init(|| Arc::new(Prices::bundled()))
     }
 
