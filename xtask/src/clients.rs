@@ -33,6 +33,9 @@ const PYTHONS: &[&str] = &["3.11", "3.13"];
 /// need a folder each.
 const PYTHON: &[(&str, &str)] = &[("sdks.txt", ""), ("openai2.txt", "-openai2")];
 
+/// Those that are large, and tried with one Python: how they open connections is the others' way.
+const PYTHON_ONCE: &[(&str, &str)] = &[("clouds.txt", "-clouds")];
+
 /// What `tests/clients` needs and is not there.
 pub(crate) fn missing() -> Vec<Missing> {
     let mut missing: Vec<_> = debian::missing(LANGUAGES).collect();
@@ -42,7 +45,7 @@ pub(crate) fn missing() -> Vec<Missing> {
         missing.push(Missing {
             name: "Python SDKs".to_owned(),
             why: format!(
-                "openai, anthropic and google-genai for Python {} (package registry, into target/clients)",
+                "openai, anthropic, google-genai, boto3, cohere, mistralai and ollama for Python {} (package registry, into target/clients)",
                 versions.join(" and ")
             ),
             remedy: Remedy::Own(make_python),
@@ -105,10 +108,11 @@ fn environments(pythons: &[Python]) -> Vec<Environment> {
         packages: sources().join("python").join(list),
         folder: folder(&format!("python{}{suffix}", python.version)),
     };
-    pythons
-        .iter()
-        .flat_map(|python| PYTHON.iter().map(move |(list, suffix)| environment(python, list, suffix)))
-        .collect()
+    let with = |python, lists: &[(&str, &str)]| -> Vec<_> {
+        lists.iter().map(|(list, suffix)| environment(python, list, suffix)).collect()
+    };
+    let once = pythons.first().into_iter().flat_map(|python| with(python, PYTHON_ONCE));
+    pythons.iter().flat_map(|python| with(python, PYTHON)).chain(once).collect()
 }
 
 impl Environment {

@@ -16,7 +16,7 @@ def data(value):
     """A value that an SDK made of an answer, unknown fields included."""
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json")
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
 
 def raw(response):
@@ -31,8 +31,17 @@ def raw(response):
 def other_end(response):
     """What getpeername() says of the connection that an answer came over, and who issued the other end's certificate."""
     stream = response.extensions["network_stream"]
-    print("peer", *stream.get_extra_info("server_addr")[:2], file=sys.stderr)
-    issuer = dict(pair for (pair,) in stream.get_extra_info("ssl_object").getpeercert()["issuer"])
+    end(stream.get_extra_info("server_addr"), stream.get_extra_info("ssl_object"))
+
+
+def socket(tls):
+    """The same of a TLS socket."""
+    end(tls.getpeername(), tls)
+
+
+def end(address, tls):
+    print("peer", *address[:2], file=sys.stderr)
+    issuer = dict(pair for (pair,) in tls.getpeercert()["issuer"])
     print("issuer", issuer["commonName"], file=sys.stderr)
 
 

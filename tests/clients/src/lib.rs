@@ -11,5 +11,5 @@ mod said;
 mod served;
 mod trial;
 
-pub use packages::{other_pythons, packages, python, scratch, source};
+pub use packages::{first_python, other_pythons, packages, python, scratch, source};
 pub use trial::{Trial, Trust};

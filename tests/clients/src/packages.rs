@@ -40,6 +40,14 @@ pub fn python(version: &str, suffix: &str) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// The interpreter of the folder with this suffix that is made for the first Python alone.
+pub fn first_python(suffix: &str) -> Result<PathBuf> {
+    let list = fs::read_to_string(packages("pythons")?.join(MARK)).context("cannot read which Pythons there are")?;
+    let first =
+        list.lines().next().context("no Python was found; install python3 and run `cargo xtask setup clients`")?;
+    Ok(packages(&format!("python{first}{suffix}"))?.join("bin/python"))
+}
+
 /// The Pythons that are tried, where they are others than `usual`.
 pub fn other_pythons(usual: &[&str]) -> Result<Vec<String>> {
     let list = fs::read_to_string(packages("pythons")?.join(MARK)).context("cannot read which Pythons there are")?;

@@ -305,8 +305,7 @@ impl Trial {
             all.sort();
             all
         };
-        same(&alike(run), &alike(direct))
-            .context("what the provider got and gave differs from a direct run")
+        same(&alike(run), &alike(direct)).context("what the provider got and gave differs from a direct run")
     }
 
     fn comparable(&self, run: &Run, but: &[&str]) -> Vec<Served> {

@@ -133,7 +133,7 @@ fn rerank(ask: &Ask) -> Answer {
     let body = obj! {
         "id" => id(ask.seed, "rerank"), "results" => results, "meta" => meta(&obj! { "search_units" => 1 }),
     };
-    Answer::new(StatusCode::OK, JSON, body.0)
+    Answer::new(StatusCode::OK, JSON, body.0).usage(Usage::default())
 }
 
 fn meta(billed: &Raw) -> Raw {
