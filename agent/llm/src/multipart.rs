@@ -205,12 +205,11 @@ fn parameter(mut parameters: &str, wanted: &str) -> Option<String> {
     loop {
         let (name, rest) = parameters.split_once('=')?;
         let rest = rest.trim_start();
-        let (value, after) = match rest.strip_prefix('"') {
-            Some(quoted) => unquote(quoted)?,
-            None => {
-                let end = rest.find(';').unwrap_or(rest.len());
-                (rest[..end].trim().to_owned(), &rest[end..])
-            }
+        let (value, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            unquote(quoted)?
+        } else {
+            let end = rest.find(';').unwrap_or(rest.len());
+            (rest[..end].trim().to_owned(), &rest[end..])
         };
         // Parameters without a value, before this one.
         let name = name.rsplit(';').next().unwrap_or(name);

@@ -171,9 +171,10 @@ fn platform(segments: &[&str]) -> Option<Call> {
         // docs.databricks.com/machine-learning/foundation-model-apis/api-reference
         ["serving-endpoints", name, "invocations"] => Some(chat(Some(model(name)?))),
         // docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api
-        ["api", "v2", "cortex", "inference:complete"] => Some(chat(None)),
-        // cloud.ibm.com/apidocs/watsonx-ai
-        [.., "ml", "v1", "text", "chat" | "chat_stream"] => Some(chat(None)),
+        // and cloud.ibm.com/apidocs/watsonx-ai
+        ["api", "v2", "cortex", "inference:complete"] | [.., "ml", "v1", "text", "chat" | "chat_stream"] => {
+            Some(chat(None))
+        }
         // developers.cloudflare.com/workers-ai: the model's name has slashes, `@cf/meta/llama-3.1-8b-instruct`.
         _ => {
             let start = segments.iter().position(|segment| matches!(*segment, "@cf" | "@hf"))?;

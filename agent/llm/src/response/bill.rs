@@ -51,7 +51,9 @@ mod tests {
 
     fn of(parts: &[(Price, Value<'_>)], is_byok: bool) -> Option<String> {
         let mut bill = Bill { is_byok, ..Bill::default() };
-        parts.iter().for_each(|&(price, value)| bill.set(price, value));
+        for &(price, value) in parts {
+            bill.set(price, value);
+        }
         bill.total().map(|total| total.to_string())
     }
 

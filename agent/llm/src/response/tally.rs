@@ -53,10 +53,10 @@ struct Item {
     modality_count: u64,
     lives_an_hour: bool,
     ttl_count: u64,
-    is_fast: bool,
+    /// A tier by speed, which stands above the other.
+    speed: Option<ServiceTier>,
     tool: Tool,
-    /// What a tool did, if it says, is not what is billed.
-    is_free: bool,
+    action: Action,
 }
 
 /// Tools of a provider that are billed by the call.
@@ -87,6 +87,14 @@ enum Modality {
     Other,
     Audio,
     Image,
+}
+
+/// What a tool did, if it says. Opening a page that was found is in the price of finding it.
+#[derive(Default, Clone, Copy)]
+enum Action {
+    #[default]
+    Billed,
+    Free,
 }
 
 impl Tally {
@@ -162,8 +170,7 @@ impl Tally {
         if has_counts && !is_stage {
             self.is_broken = false;
             self.counts.update(&item.counts);
-            let fast = item.is_fast.then_some(ServiceTier::Fast);
-            self.tier = fast.or(item.tier).unwrap_or(self.tier);
+            self.tier = item.speed.or(item.tier).unwrap_or(self.tier);
         }
         self.model = self.model.take().or(item.model);
         // The last stage of a response may come without numbers; then no others become final by it.
@@ -196,12 +203,11 @@ impl Tally {
     }
 
     fn end_tool(&mut self) {
-        match std::mem::take(&mut self.item.tool) {
-            Tool::Search if !self.item.is_free => self.item.shares.add(Counter::SearchCalls, 1),
-            Tool::Other => self.item.shares.add(Counter::ToolCalls, 1),
-            Tool::Search | Tool::None => {}
+        match (std::mem::take(&mut self.item.tool), std::mem::take(&mut self.item.action)) {
+            (Tool::Search, Action::Billed) => self.item.shares.add(Counter::SearchCalls, 1),
+            (Tool::Other, _) => self.item.shares.add(Counter::ToolCalls, 1),
+            (Tool::Search, Action::Free) | (Tool::None, _) => {}
         }
-        self.item.is_free = false;
     }
 
     fn count(&mut self, counter: Counter, value: Value<'_>) {
@@ -219,10 +225,10 @@ impl Tally {
             _ => return,
         };
         // Of type, code and status, the one that says most.
-        if let Some(kind) = kind {
-            if self.item.error.is_none_or(|known| kind.rank() > known.rank()) {
-                self.item.error = Some(kind);
-            }
+        if let Some(kind) = kind
+            && self.item.error.is_none_or(|known| kind.rank() > known.rank())
+        {
+            self.item.error = Some(kind);
         }
     }
 
@@ -232,8 +238,8 @@ impl Tally {
                 Api::Responses,
                 "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled",
             )
-            | (Api::Messages | Api::BedrockInvokeStream, "message_stop") => Kind::Terminal,
-            (Api::CohereChat, "message-end" | "stream-end")
+            | (Api::Messages | Api::BedrockInvokeStream, "message_stop")
+            | (Api::CohereChat, "message-end" | "stream-end")
             | (Api::Transcription, "transcript.text.done")
             | (Api::Speech, "speech.audio.done")
             | (Api::Images, "image_generation.completed" | "image_edit.completed")
@@ -272,7 +278,7 @@ impl Visit<Field> for Tally {
             // Some servers say "" while there is no reason yet.
             (Field::Finish, Value::Text(reason)) => self.item.is_finish |= !reason.is_empty(),
             (Field::Finish, Value::Bool(is_done)) => self.item.is_finish |= is_done,
-            (Field::Speed, Value::Text(word)) => self.item.is_fast = word == "fast",
+            (Field::Speed, Value::Text("fast")) => self.item.speed = Some(ServiceTier::Fast),
             (Field::Error, _) => self.item.has_error = true,
             (Field::ErrorName, value) => self.error_name(value),
             (Field::Count(counter), value) => self.count(counter, value),
@@ -297,8 +303,9 @@ impl Visit<Field> for Tally {
                     _ => Tool::None,
                 };
             }
-            // Opening a page that was found is in the price of finding it.
-            (Field::ToolAction, Value::Text(action)) => self.item.is_free = action != "search",
+            (Field::ToolAction, Value::Text(action)) => {
+                self.item.action = if action == "search" { Action::Billed } else { Action::Free };
+            }
             (Field::ToolEnd, Value::End) => self.end_tool(),
             (Field::Modality, Value::Text(word)) => {
                 self.item.modality = match word {

@@ -66,7 +66,8 @@ pub(super) fn total(api: Api, counts: &Counts) -> Option<Usage> {
     let has_tokens = knows(&[Input, Output, CacheRead, CacheWrite, BilledInput, BilledOutput]);
     let is_input_only = matches!(api, Api::Embeddings | Api::Moderations | Api::Rerank);
     let has_units = knows(&[Images, AudioMs, Duration, Characters, SearchUnits]);
-    if !has_tokens && !has_units && !(is_input_only && knows(&[Counter::Total])) {
+    let has_total = is_input_only && knows(&[Counter::Total]);
+    if !(has_tokens || has_units || has_total) {
         return None;
     }
     let n = |counter| counts.or_zero(counter);
@@ -90,9 +91,7 @@ pub(super) fn total(api: Api, counts: &Counts) -> Option<Usage> {
         Api::ChatCompletions | Api::Completions => chat(usage, counts),
         Api::Conversations => Usage { input: usage.input.saturating_add(n(ToolInput)), ..usage },
         // The total is all that some say.
-        _ if is_input_only && !knows(&[Input, Output]) && knows(&[Counter::Total]) => {
-            Usage { input: n(Counter::Total), ..usage }
-        }
+        _ if has_total && !knows(&[Input, Output]) => Usage { input: n(Counter::Total), ..usage },
         // What is billed counts, whatever was processed.
         Api::CohereChat | Api::CohereEmbed | Api::Rerank => Usage {
             input: counts.get(BilledInput).unwrap_or(usage.input),
