@@ -10,7 +10,9 @@ use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Method, StatusCode};
-use tollgate_llm::{Api, Catalogue, RequestMeter, ResponseMeter, Usage, identify, load_prices, price};
+use tollgate_llm::{
+    Api, Asked, Catalogue, Prices, RequestMeter, ResponseMeter, Tokenizers, Usage, estimate_roughly, identify, load_prices,
+};
 
 const CHAT: &str = r#"data: {"id":"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG","object":"chat.completion.chunk","created":1741570283,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_06737a9306","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"kX2n"}
 
@@ -49,6 +51,7 @@ fn main() {
     request();
     embeddings();
     prices();
+    estimates();
 }
 
 /// The median time of `work`.
@@ -121,6 +124,7 @@ fn embeddings() {
 fn prices() {
     let start = Instant::now();
     load_prices();
+    let prices = Prices::bundled();
     println!("{:44} {:10.1} ms", "price list, read once", start.elapsed().as_secs_f64() * 1e3);
     let usage = Usage { input: 2006, output: 300, cache_read: 1920, reasoning: 128, ..Usage::default() };
     for (provider, model) in
@@ -129,9 +133,52 @@ fn prices() {
         const TIMES: usize = 1000;
         let took = time(|| {
             for _ in 0..TIMES {
-                black_box(price(provider, black_box(model), &usage, SystemTime::now()));
+                let asked = Asked {
+                    provider,
+                    region: None,
+                    response_model: Some(black_box(model)),
+                    request_model: None,
+                    usage: &usage,
+                    pointed: None,
+                    told: None,
+                    at: SystemTime::now(),
+                };
+                black_box(prices.price(&asked)).ok();
             }
         });
         show(&format!("price, {model}"), "call", TIMES, 0, took);
+    }
+}
+
+/// What counting costs the thread that does it: prose and code of a sample's size, and larger, of which a sample is counted.
+fn estimates() {
+    let mut tokenizers = Tokenizers::default();
+    let catalogue = Catalogue::builtin();
+    let provider = catalogue.find("api.openai.com").expect("a built-in host");
+    let call = identify(provider, &Method::POST, "/v1/chat/completions");
+    let sample = |text: &str| {
+        let body = serde_json::json!({ "messages": [{ "role": "user", "content": text }] }).to_string();
+        let mut meter = RequestMeter::new(&call, None, None);
+        meter.push(body.as_bytes());
+        meter.finish_with_text().1
+    };
+    let (prose, code) = (include_str!("../../../ARCHITECTURE.md"), include_str!("../src/json.rs"));
+    for (model, name) in [("gpt-5", "o200k_base"), ("gpt-4", "cl100k_base")] {
+        let start = Instant::now();
+        tokenizers.estimate(Some(model), &sample("x"));
+        println!("{:44} {:10.1} ms", format!("{name}, read once"), start.elapsed().as_secs_f64() * 1e3);
+        for (kind, text) in [("prose", &prose[..3_900]), ("code", &code[..3_600])] {
+            let sample = sample(text);
+            let mut tokens = 0;
+            let took = time(|| tokens = black_box(tokenizers.estimate(Some(model), &sample)));
+            show(&format!("{name}, {kind}, {tokens} tokens"), "text", 1, text.len(), took);
+            println!("{:44} {:10.1} M tokens/s", "", tokens as f64 / 1e6 / took.as_secs_f64());
+        }
+    }
+    for (kind, text) in [("prose", prose), ("code", code)] {
+        let sample = sample(text);
+        let mut tokens = 0;
+        let took = time(|| tokens = black_box(estimate_roughly(&sample)));
+        show(&format!("roughly, {kind}, {tokens} tokens"), "text", 1, text.len(), took);
     }
 }

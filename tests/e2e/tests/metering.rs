@@ -195,20 +195,16 @@ fn written(api: Api, stdout: &[u8]) -> u64 {
 fn what_the_provider_does_not_tell_is_estimated_and_said_to_be() -> Result<()> {
     let stage = Stage::new("")?;
     let mut written_to = Vec::new();
-    for api in Api::ALL {
+    for api in [Api::Chat, Api::Responses] {
         let output = api.call(&stage.world, "Hello", true, "no-usage").run()?.success()?;
         written_to.push(written(api, &output.stdout));
     }
-    let lines = calls(&stage.agent, 4)?;
-    for (line, written) in lines[..2].iter().zip(written_to) {
+    let lines = calls(&stage.agent, 2)?;
+    for (line, written) in lines.iter().zip(written_to) {
         assert_eq!((&line["usage_source"], &line["outcome"]), (&"estimated".into(), &"completed".into()), "{line:#}");
         let counts = (&line["input_tokens"], &line["output_tokens"]);
         assert_eq!(counts, (&HELLO.into(), &written.into()), "{line:#}");
         assert!(line["cost_usd"].as_str().is_some_and(|cost| cost.starts_with("0.")), "{line:#}");
-    }
-    for line in &lines[2..] {
-        assert_eq!(line["usage_source"], "estimated", "{line:#}");
-        assert!(line["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{line:#}");
     }
     Ok(())
 }
@@ -250,7 +246,8 @@ fn a_client_that_leaves_is_recorded_and_its_call_cancelled() -> Result<()> {
             let mut received = Vec::new();
             call.wait_until(GENEROUS, |stdout, _| {
                 received = stdout.to_vec();
-                stdout.ends_with(b"\n\n") && stdout.windows(5).filter(|window| window == b"data:").count() == 3
+                (stdout.ends_with(b"\n\n") || stdout.ends_with(b"\r\n\r\n"))
+                    && stdout.windows(5).filter(|window| window == b"data:").count() == 3
             })?;
             call.kill();
             let exchange = truth(&stage, number + 1)?.pop().context("there is one")?;

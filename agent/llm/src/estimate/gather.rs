@@ -13,75 +13,85 @@ const MAX_DEPTH: u32 = 64;
 const MAX_KEY: usize = 24;
 
 /// What is not text, wherever it stands: identifiers, words of the protocol, and encoded images, sounds and files.
-const OPAQUE: &[&[u8]] = &[
-    b"audio",
-    b"b64_json",
-    b"bytes",
-    b"cache_control",
-    b"call_id",
-    b"citation",
-    b"data",
-    b"detail",
-    b"encrypted_content",
-    b"file_data",
-    b"file_id",
-    b"file_url",
-    b"fileData",
-    b"finish_reason",
-    b"format",
-    b"id",
-    b"image_url",
-    b"images",
-    b"inlineData",
-    b"inline_data",
-    b"input_audio",
-    b"media_type",
-    b"mimeType",
-    b"mime_type",
-    b"object",
-    b"obfuscation",
-    b"reasoning_details",
-    b"redacted_content",
-    b"role",
-    b"signature",
-    b"status",
-    b"stop_reason",
-    b"stop_sequence",
-    b"thoughtSignature",
-    b"tool_call_id",
-    b"tool_use_id",
-    b"type",
-    b"url",
-];
+fn is_opaque(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"audio"
+            | b"b64_json"
+            | b"bytes"
+            | b"cache_control"
+            | b"call_id"
+            | b"citation"
+            | b"data"
+            | b"detail"
+            | b"encrypted_content"
+            | b"file_data"
+            | b"file_id"
+            | b"file_url"
+            | b"fileData"
+            | b"finish_reason"
+            | b"format"
+            | b"id"
+            | b"image_url"
+            | b"images"
+            | b"inlineData"
+            | b"inline_data"
+            | b"input_audio"
+            | b"media_type"
+            | b"mimeType"
+            | b"mime_type"
+            | b"object"
+            | b"obfuscation"
+            | b"reasoning_details"
+            | b"redacted_content"
+            | b"role"
+            | b"signature"
+            | b"status"
+            | b"stop_reason"
+            | b"stop_sequence"
+            | b"thoughtSignature"
+            | b"tool_call_id"
+            | b"tool_use_id"
+            | b"type"
+            | b"url"
+    )
+}
 
 /// Where a request keeps what the model reads.
-const PROMPT: &[&[u8]] = &[
-    b"content",
-    b"contents",
-    b"documents",
-    b"functions",
-    b"input",
-    b"inputText",
-    b"instructions",
-    b"message",
-    b"messages",
-    b"prompt",
-    b"query",
-    b"requests",
-    b"suffix",
-    b"system",
-    b"systemInstruction",
-    b"system_instruction",
-    b"texts",
-    b"toolConfig",
-    b"tools",
-];
+fn is_prompt(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"content"
+            | b"contents"
+            | b"documents"
+            | b"functions"
+            | b"input"
+            | b"inputText"
+            | b"instructions"
+            | b"message"
+            | b"messages"
+            | b"prompt"
+            | b"query"
+            | b"requests"
+            | b"suffix"
+            | b"system"
+            | b"systemInstruction"
+            | b"system_instruction"
+            | b"texts"
+            | b"toolConfig"
+            | b"tools"
+    )
+}
 
 /// Whose elements are messages.
-const MESSAGES: &[&[u8]] = &[b"contents", b"input", b"messages"];
+fn holds_messages(key: &[u8]) -> bool {
+    matches!(key, b"contents" | b"input" | b"messages")
+}
 
 /// Whose keys are read by the model too: they name the parameters.
-const TOOLS: &[&[u8]] = &[b"functions", b"toolConfig", b"tools"];
+fn holds_tools(key: &[u8]) -> bool {
+    matches!(key, b"functions" | b"toolConfig" | b"tools")
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Text {
@@ -280,11 +290,11 @@ impl Gather {
         if text == Text::Key {
             let key = &self.key[..usize::from(self.key_length)];
             if self.is_request && self.depth == 1 {
-                self.is_opaque = !PROMPT.contains(&key);
-                self.in_messages = MESSAGES.contains(&key);
-                self.in_tools = TOOLS.contains(&key);
+                self.is_opaque = !is_prompt(key);
+                self.in_messages = holds_messages(key);
+                self.in_tools = holds_tools(key);
             } else {
-                self.is_opaque = !self.in_tools && OPAQUE.contains(&key);
+                self.is_opaque = !self.in_tools && is_opaque(key);
             }
         }
         if self.is_request && (text == Text::Taken || text == Text::Key && self.in_tools && self.depth > 1) {

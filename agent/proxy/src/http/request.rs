@@ -328,6 +328,8 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(BodyError::given_up())));
         }
         if let Some(piece) = this.ahead.as_mut().and_then(Ahead::next) {
+            // Once `content-length` is reached, hyper does not ask again.
+            state.is_sent = this.ahead.as_ref().is_some_and(Ahead::is_spent) && state.has_ended();
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         this.ahead = None;

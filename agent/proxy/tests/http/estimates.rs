@@ -62,16 +62,21 @@ fn words() -> &'static str {
 
 /// One exchange, with as little help for the count as possible: the provider is not asked for usage.
 async fn exchange(path: &str, body: &str, answer: Answer, client: Client) -> Record {
+    exchange_with(false, path, body, answer, client).await
+}
+
+async fn exchange_with(include_usage: bool, path: &str, body: &str, answer: Answer, client: Client) -> Record {
     let site = Site::new().await;
-    let metering = Metering { include_usage: false, on_disconnect: OnDisconnect::Cancel };
+    let metering = Metering { include_usage, on_disconnect: OnDisconnect::Cancel };
     let rig = Rig::metering(&site, metering);
     let (read, mut has_read) = tokio::sync::mpsc::unbounded_channel();
     let length = body.len();
     site.serve(&["http/1.1"], move |_, mut stream| {
         let read = read.clone();
         async move {
-            read_head(&mut stream).await;
-            let mut body = vec![0; length];
+            let head = read_head(&mut stream).await;
+            let sent = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+            let mut body = vec![0; sent.parse().expect("a number")];
             if stream.read_exact(&mut body).await.is_err() {
                 return;
             }
@@ -159,9 +164,13 @@ async fn responses_are_estimated_from_their_deltas() {
 
 #[tokio::test]
 async fn a_client_that_leaves_before_the_answer_owes_what_it_asked() {
-    let record = exchange(COMPLETIONS, &chat(false), Answer::Hang(""), Client::LeavesBefore).await;
-    assert_eq!((record.outcome, record.status), (Outcome::ClientGone, None));
-    assert_eq!(counted(&record), Some((ASKED, 0, UsageSource::Estimated)));
+    // With and without a body that is collected before it is sent.
+    for include_usage in [false, true] {
+        let client = Client::LeavesBefore;
+        let record = exchange_with(include_usage, COMPLETIONS, &chat(true), Answer::Hang(""), client).await;
+        assert_eq!((record.outcome, record.status), (Outcome::ClientGone, None));
+        assert_eq!(counted(&record), Some((ASKED, 0, UsageSource::Estimated)), "include_usage: {include_usage}");
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,11 @@ impl Ahead {
         Self { collected, edit, next: 0 }
     }
 
+    /// Whether there is no other piece.
+    pub(super) fn is_spent(&self) -> bool {
+        Self { collected: Arc::clone(&self.collected), ..*self }.next().is_none()
+    }
+
     /// The next piece, none of them empty.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         loop {
