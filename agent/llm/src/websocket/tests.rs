@@ -254,8 +254,8 @@ fn realtime_responses_are_counted_each_by_itself() {
             session.client(r#"{"response":{"instructions":"\"type\":\"x\""},"type":"response.create"}"#);
             session.server(&created(id)).server(&delta(id)).server(&delta(id)).server(&done(id, output));
         }
-        let model = Some("gpt-realtime-2025-08-28");
-        assert_eq!(session.began(), [(0, Operation::Realtime, model), (1, Operation::Realtime, model)]);
+        let (asked, model) = (Some("gpt-realtime"), Some("gpt-realtime-2025-08-28"));
+        assert_eq!(session.began(), [(0, Operation::Realtime, asked), (1, Operation::Realtime, asked)]);
         let ended = session.ended();
         assert_eq!(ended.len(), 2);
         for ((turn, facts), output) in ended.into_iter().zip([121, 7]) {

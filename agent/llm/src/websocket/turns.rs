@@ -18,7 +18,9 @@ const MAX_OPEN: usize = 64;
 
 pub(super) struct Turns {
     api: Api,
-    /// By the session, or before it says so by the request for it.
+    /// Asked for with the session.
+    asked: Option<Arc<str>>,
+    /// Said by the session.
     model: Option<Arc<str>>,
     transcription_model: Option<Arc<str>>,
     /// Oldest first.
@@ -73,8 +75,16 @@ impl Events {
 }
 
 impl Turns {
-    pub(super) fn new(api: Api, model: Option<Arc<str>>) -> Self {
-        Self { api, model, transcription_model: None, open: VecDeque::new(), next: 0, events: VecDeque::new() }
+    pub(super) fn new(api: Api, asked: Option<Arc<str>>) -> Self {
+        Self {
+            api,
+            asked,
+            model: None,
+            transcription_model: None,
+            open: VecDeque::new(),
+            next: 0,
+            events: VecDeque::new(),
+        }
     }
 
     /// The client's message is complete.
@@ -86,9 +96,7 @@ impl Turns {
         while let Some(at) = self.open.iter().position(|turn| turn.error.is_some()) {
             self.end(at, None);
         }
-        let model = request.model.or_else(|| self.model.clone());
-        let operation = if self.api == Api::Realtime { Operation::Realtime } else { Operation::Chat };
-        let turn = self.begin(operation, model);
+        let turn = self.begin_response(request.model);
         turn.asked_as = request.event;
         turn.asked = request.meter.map(|meter| meter.finish_with_text().1).unwrap_or_default();
     }
@@ -140,6 +148,12 @@ impl Turns {
         self.open.drain(..).map(|turn| (turn.number, turn.end(None, None))).collect()
     }
 
+    fn begin_response(&mut self, model: Option<Arc<str>>) -> &mut Turn {
+        let operation = if self.api == Api::Realtime { Operation::Realtime } else { Operation::Chat };
+        let model = model.or_else(|| self.asked.clone()).or_else(|| self.model.clone());
+        self.begin(operation, model)
+    }
+
     fn begin(&mut self, operation: Operation, model: Option<Arc<str>>) -> &mut Turn {
         if self.open.len() == MAX_OPEN {
             self.end(0, None);
@@ -169,8 +183,7 @@ impl Turns {
         }
         let unnamed = |turn: &Turn| turn.name.is_none() && turn.operation != Operation::Transcription;
         let at = self.open.iter().position(unnamed).unwrap_or_else(|| {
-            let operation = if self.api == Api::Realtime { Operation::Realtime } else { Operation::Chat };
-            self.begin(operation, self.model.clone());
+            self.begin_response(None);
             self.open.len() - 1
         });
         self.open[at].name = report.response;

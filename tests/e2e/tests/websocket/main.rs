@@ -139,7 +139,8 @@ fn assert_metered(stage: &Stage, plan: &Value, seen: &mut usize, turns: usize) -
         assert_eq!((usage(line), &line["usage_source"]), (exchange.usage, &"provider".into()), "{about}");
         assert_eq!((&line["status"], &line["stream"]), (&101.into(), &true.into()), "{about}");
         assert_eq!(line["outcome"], "completed", "{about}");
-        assert_eq!(line["request_model"].as_str().map(undated), exchange.model.as_deref(), "{about}");
+        assert_eq!(line["request_model"].as_str(), exchange.model.as_deref(), "{about}");
+        assert_eq!(line["response_model"].as_str(), exchange.response_model.as_deref(), "{about}");
         let details = &told["input_token_details"];
         for (name, told) in [
             ("input_audio_tokens", &details["audio_tokens"]),
@@ -151,11 +152,6 @@ fn assert_metered(stage: &Stage, plan: &Value, seen: &mut usize, turns: usize) -
         assert!(line["time_to_first_token_ms"].as_f64() <= line["duration_ms"].as_f64(), "{about}");
     }
     Ok(())
-}
-
-/// A Realtime session says its model's full name.
-fn undated(model: &str) -> &str {
-    model.strip_suffix("-2025-08-28").unwrap_or(model)
 }
 
 #[test]

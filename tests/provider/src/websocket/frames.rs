@@ -83,8 +83,9 @@ pub(super) struct Socket<IO> {
     opcode: u8,
     compressed: bool,
     pongs: Vec<u8>,
-    /// Of all that was read, and how much it was.
+    /// Of all frames that were read, but for their masks, which clients draw anew each time.
     digest: Context,
+    /// How much was read and written.
     taken: u64,
     given: u64,
 }
@@ -112,7 +113,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         }
     }
 
-    /// How many bytes were read and written, and the digest of the first, in hexadecimal.
+    /// How many bytes were read and written, and the digest of the frames read, in hexadecimal.
     pub(super) fn passed(&self) -> (u64, u64, String) {
         (self.taken, self.given, hex(self.digest.clone().finish().as_ref()))
     }
@@ -132,12 +133,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                     }
                 }
             }
-            let begun = self.buffer.len();
-            if self.io.read_buf(&mut self.buffer).await.ok()? == 0 {
+            let read = self.io.read_buf(&mut self.buffer).await.ok()?;
+            if read == 0 {
                 return None;
             }
-            self.digest.update(&self.buffer[begun..]);
-            self.taken += (self.buffer.len() - begun) as u64;
+            self.taken += read as u64;
         }
     }
 
@@ -161,8 +161,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let (Some(mask), length) = (rest.first_chunk::<4>(), length as usize) else { return Some(None) };
         let Some(payload) = rest[4..].get(..length) else { return Some(None) };
         let payload: Vec<u8> = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-        let (first, used) = (*first, bytes.len() - rest.len() + 4 + length);
-        self.buffer.advance(used);
+        let header = bytes.len() - rest.len();
+        self.digest.update(&[*first, second & 0x7f]);
+        self.digest.update(&bytes[2..header]);
+        self.digest.update(&payload);
+        let first = *first;
+        self.buffer.advance(header + 4 + length);
         Some(Some((first, payload)))
     }
 

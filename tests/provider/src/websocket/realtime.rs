@@ -135,6 +135,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let (usage, events) = transcription(state, seed, &model, &id, heard);
         let mut exchange = self.exchange(&model, &model, usage);
         "transcription".clone_into(&mut exchange.method);
+        // Nothing says which model it was.
+        exchange.response_model = None;
         let faults = self.faults.clone();
         self.play(Plan { exchange, faults, events, failed: String::new(), cancelled: None }).await
     }
