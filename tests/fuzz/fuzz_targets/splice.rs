@@ -53,7 +53,7 @@ fn answer<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut remover = ChunkRemover::default();
     let mut passed: Vec<u8> = Vec::new();
     for piece in pieces {
-        passed.extend_from_slice(&remover.push(Bytes::copy_from_slice(piece)));
+        passed.extend_from_slice(&remover.push(&Bytes::copy_from_slice(piece)));
     }
     passed.extend_from_slice(&remover.finish());
     passed

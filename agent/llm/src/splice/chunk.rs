@@ -22,16 +22,24 @@ pub struct ChunkRemover {
     /// The event that is not complete, as far as it came with earlier pieces.
     pub(super) held: BytesMut,
     line: Line,
-    /// An event has begun and not ended.
-    is_open: bool,
-    /// The event is too long to be the one.
-    is_released: bool,
+    event: Event,
     /// The last byte was CR, so an LF right here belongs to that line's end.
     after_cr: Option<Fate>,
     is_begun: bool,
     /// The open event begins the stream.
     is_first: bool,
     removed: u32,
+}
+
+/// The event that has begun and not ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Event {
+    #[default]
+    None,
+    /// It may be the one.
+    Held,
+    /// It is too long to be.
+    Released,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -50,7 +58,7 @@ enum Fate {
 
 impl ChunkRemover {
     /// Takes the next piece of the stream, and gives what may be passed on, which may be nothing yet.
-    pub fn push(&mut self, piece: Bytes) -> Bytes {
+    pub fn push(&mut self, piece: &Bytes) -> Bytes {
         let mut passed = Passed::default();
         // What of the piece is settled, and where in it the open event begins.
         let (mut settled, mut event) = (0, 0);
@@ -70,27 +78,25 @@ impl ChunkRemover {
                 let Some(end) = memchr2(b'\r', b'\n', &piece[at..]) else { break };
                 at += end;
                 self.line = Line::Start;
-                self.line_end(&piece, &mut at);
+                self.line_end(piece, &mut at);
             } else if matches!(byte, b'\r' | b'\n') {
-                self.line_end(&piece, &mut at);
-                if std::mem::take(&mut self.is_open)
-                    && let Some(fate) = self.end_event(&piece, settled..event, at, &mut passed)
-                {
+                self.line_end(piece, &mut at);
+                if let Some(fate) = self.end_event(piece, settled..event, at, &mut passed) {
                     settled = at;
                     self.after_cr = self.after_cr.map(|_| fate);
                 }
             } else {
                 // A comment before an event is no part of it.
-                if !self.is_open && byte != b':' {
+                if self.event == Event::None && byte != b':' {
                     event = at;
-                    self.is_open = true;
+                    self.event = Event::Held;
                     self.is_first = !self.is_begun && at == 0;
                 }
                 self.line = Line::Rest;
             }
         }
         self.is_begun |= !piece.is_empty();
-        self.keep(&piece, settled..event, &mut passed);
+        self.keep(piece, settled..event, &mut passed);
         passed.finish()
     }
 
@@ -98,11 +104,7 @@ impl ChunkRemover {
     pub fn finish(&mut self) -> Bytes {
         let held = self.held.split().freeze();
         // An event without its blank line counts for clients that read line by line.
-        if self.is_open && !self.is_released && self.is_usage_chunk(&held) {
-            held.slice(..self.mark(&held))
-        } else {
-            held
-        }
+        if self.event == Event::Held && self.is_usage_chunk(&held) { held.slice(..self.mark(&held)) } else { held }
     }
 
     /// Whether nothing is held back.
@@ -128,10 +130,10 @@ impl ChunkRemover {
         }
     }
 
-    /// The open event ends at `end`. `before` is what precedes it in the piece. Gives what became of both, or `None` where they
+    /// The open event, if any, ends at `end`. `before` is what precedes it in the piece. Gives what became of both, or `None` where they
     /// are left to be passed on with what follows.
     fn end_event(&mut self, piece: &Bytes, before: Range<usize>, end: usize, passed: &mut Passed) -> Option<Fate> {
-        if std::mem::take(&mut self.is_released) {
+        if std::mem::take(&mut self.event) != Event::Held {
             return None;
         }
         let rest = piece.slice(before.end..end);
@@ -161,12 +163,12 @@ impl ChunkRemover {
     /// The piece ends: holds back the open event.
     fn keep(&mut self, piece: &Bytes, before: Range<usize>, passed: &mut Passed) {
         let Range { start: settled, end: event } = before.clone();
-        if !self.is_open || self.is_released {
+        if self.event != Event::Held {
             return passed.push(piece.slice(settled..));
         }
         let rest = &piece[event..];
         if self.held.len() + rest.len() > LONGEST {
-            self.is_released = true;
+            self.event = Event::Released;
             passed.push(self.held.split().freeze());
             return passed.push(piece.slice(settled..));
         }

@@ -227,8 +227,8 @@ impl Grammar {
         let rest = &bytes[at..];
         let found = memchr2(b'"', b'\\', rest);
         let piece = &rest[..found.unwrap_or(rest.len())];
-        // Without a branch for each byte, so that it can be done for many at once.
-        if piece.iter().fold(false, |is_control, byte| is_control | (*byte < 0x20)) {
+        // The least byte, as no branch is needed for each.
+        if piece.iter().min().is_some_and(|least| *least < 0x20) {
             return Err(Malformed);
         }
         if is_key {

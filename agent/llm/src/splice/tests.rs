@@ -238,7 +238,7 @@ fn push_all(pieces: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
     let mut remover = ChunkRemover::default();
     let mut passed = Vec::new();
     for piece in pieces {
-        passed.extend_from_slice(&remover.push(piece));
+        passed.extend_from_slice(&remover.push(&piece));
     }
     passed.extend_from_slice(&remover.finish());
     assert!(remover.is_empty());
@@ -299,23 +299,23 @@ fn what_only_resembles_it_stays() {
 #[test]
 fn an_event_that_is_too_long_is_not_held_back() {
     let mut remover = ChunkRemover::default();
-    let mut passed = remover.push(Bytes::from_static(b"data: {\"usage\":{},\"choices\":[],\"x\":\"")).len();
+    let mut passed = remover.push(&Bytes::from_static(b"data: {\"usage\":{},\"choices\":[],\"x\":\"")).len();
     for _ in 0..100 {
-        passed += remover.push(Bytes::from(vec![b'x'; 1000])).len();
+        passed += remover.push(&Bytes::from(vec![b'x'; 1000])).len();
         assert!(remover.held.len() <= 64 * 1024);
     }
     assert!(passed > 99_000 && remover.is_empty());
-    assert_eq!(remover.push(Bytes::from_static(b"\"}\n\n")), "\"}\n\n");
-    assert!(remover.push(Bytes::from(format!("{USAGE}\n\n"))).is_empty(), "the next is looked at again");
+    assert_eq!(remover.push(&Bytes::from_static(b"\"}\n\n")), "\"}\n\n");
+    assert!(remover.push(&Bytes::from(format!("{USAGE}\n\n"))).is_empty(), "the next is looked at again");
 }
 
 #[test]
 fn whole_events_are_not_copied() {
     let mut remover = ChunkRemover::default();
     let piece = Bytes::from(format!("{DELTA}\n\n: ping\n\n{DELTA}\n\n"));
-    assert_eq!(remover.push(piece.clone()).as_ptr(), piece.as_ptr());
+    assert_eq!(remover.push(&piece).as_ptr(), piece.as_ptr());
     let ending = Bytes::from(format!("{LAST}\n\n{USAGE}\n\n"));
-    let passed = remover.push(ending.clone());
+    let passed = remover.push(&ending);
     assert_eq!((passed.as_ptr(), passed.len()), (ending.as_ptr(), LAST.len() + 2));
     assert_eq!(remover.removed(), 1);
 }
@@ -348,7 +348,7 @@ proptest! {
         let mut remover = ChunkRemover::default();
         let mut passed = Vec::new();
         for pair in at.windows(2) {
-            passed.extend_from_slice(&remover.push(Bytes::copy_from_slice(&all.as_bytes()[pair[0]..pair[1]])));
+            passed.extend_from_slice(&remover.push(&Bytes::copy_from_slice(&all.as_bytes()[pair[0]..pair[1]])));
             let (mut input, mut due) = (0, 0);
             for (all, passed) in &blocks {
                 input += all.len();

@@ -161,7 +161,7 @@ impl Relaying {
         let rest = match polled {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    let rest = remover.push(data);
+                    let rest = remover.push(&data);
                     return (!rest.is_empty()).then(|| Some(Ok(Frame::data(rest))));
                 }
                 Err(trailers) => Some(Ok(trailers)),
