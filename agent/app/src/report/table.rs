@@ -80,10 +80,9 @@ fn title(word: &str) -> String {
 fn notes(report: &Report, omitted: &[String]) -> Vec<String> {
     let mut notes = report.total.footnotes();
     if report.total.refused > 0 {
-        notes.push(format!(
-            "  {} of the errors were refused here, and reached no provider",
-            thousands(report.total.refused)
-        ));
+        let verb = if report.total.refused == 1 { "was" } else { "were" };
+        let refused = thousands(report.total.refused);
+        notes.push(format!("  of the errors, {refused} {verb} refused here and reached no provider"));
     }
     if report.in_flight > 0 {
         notes.push(format!("  {} more in flight, not in it yet", thousands(report.in_flight)));

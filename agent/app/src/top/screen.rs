@@ -47,7 +47,7 @@ impl Screen {
         self.table(&rows, seconds, body, buffer);
         let keys = match &self.trouble {
             Some(trouble) => name(trouble, 200),
-            None => "sort: c cost t tokens n calls e errors f in flight l first token m model  w b q".into(),
+            None => "q quit  w view  sort: c cost t tokens n calls e errors f fly l p95 m model".into(),
         };
         Paragraph::new(keys).render(foot, buffer);
     }
@@ -71,10 +71,7 @@ impl Screen {
             Cell::new(aligned(Span::styled(*title, style), column))
         });
         let header = TableRow::new(header).style(Style::new().add_modifier(Modifier::BOLD));
-        let names = |view: View| if self.view == view { Constraint::Length(0) } else { Constraint::Fill(1) };
-        let widths = [names(View::Models), names(View::Workloads)]
-            .into_iter()
-            .chain([4, 6, 6, 6, 9, 6, 6, 4].map(Constraint::Length));
+        let widths = self.names(rows, area.width).into_iter().chain(NUMBERS).map(Constraint::Length);
         let body = rows.iter().map(|row| {
             let texts = cells(row, seconds);
             let cells = texts.into_iter().enumerate().map(|(column, text)| {
@@ -89,6 +86,32 @@ impl Screen {
         } else {
             Table::new(body, widths).header(header).column_spacing(1).render(area, buffer);
         }
+    }
+}
+
+/// Columns of the numbers.
+const NUMBERS: [u16; 8] = [4, 5, 5, 5, 8, 5, 5, 4];
+
+impl Screen {
+    /// Columns for workload and model: what the numbers leave, to each what it needs, and more to the model if there is
+    /// not enough.
+    fn names(&self, rows: &[Row], width: u16) -> [u16; 2] {
+        let longest = |named: fn(&Row) -> &str, title: &str| {
+            let widths = rows.iter().map(|row| Span::raw(name(named(row), NAME)).width());
+            widths.chain([title.len()]).max().unwrap_or(0)
+        };
+        let space = usize::from(width.saturating_sub(NUMBERS.iter().sum::<u16>() + 9));
+        let (workload, model) = (longest(|row| &row.workload, "WORKLOAD"), longest(|row| &row.model, "MODEL"));
+        let (workload, model) = match self.view {
+            View::Workloads => (space, 0),
+            View::Models => (0, space),
+            View::Both if workload + model <= space => (space - model, model),
+            View::Both => {
+                let model = model.min((space * 11 / 20).max(space.saturating_sub(workload)));
+                (space - model, model)
+            }
+        };
+        [workload, model].map(|width| u16::try_from(width).unwrap_or(u16::MAX))
     }
 }
 
@@ -136,7 +159,7 @@ fn money(row: &Row, seconds: f64) -> String {
     let hour =
         row.cost.checked_mul(Decimal::from(3_600)).and_then(|cost| cost.checked_div(span)).unwrap_or(Decimal::MAX);
     let marks = [(row.incomplete, "≥"), (row.estimated, "~")].map(|(is, mark)| if is { mark } else { "" }).concat();
-    let text = if hour < Decimal::from(1_000) { format!("{hour:.2}") } else { compact_decimal(hour) };
+    let text = if hour < Decimal::from(100) { format!("{hour:.2}") } else { compact_decimal(hour) };
     format!("{marks}${text}")
 }
 

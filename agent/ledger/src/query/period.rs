@@ -26,7 +26,7 @@ impl Period {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{0}` is no time that is understood; write a span back from now (30m, 24h, 7d, 2w), a day (2026-11-01), a month \
-     (2026-11), a time (2026-11-01T09:30, 2026-11-01T09:30:00Z), or one of: now, today, yesterday, week, month, year"
+     (2026-11), a time (2026-11-01T09:30, 2026-11-01T09:30:00Z), or one of: now, hour, today, yesterday, week, month, year"
 )]
 pub struct BadMoment(String);
 
