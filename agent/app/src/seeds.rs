@@ -35,9 +35,9 @@ pub(crate) async fn keep_seeding(kernel: Arc<Kernel>, catalogue: Arc<Catalogue>)
     }
 }
 
-/// A pattern with a wildcard has no address to look up; the kernel learns those as programs ask for them.
+/// All else the kernel learns as programs ask for it.
 fn exact_hosts(catalogue: &Catalogue) -> BTreeSet<String> {
-    catalogue.patterns().iter().filter(|pattern| pattern.is_exact()).map(ToString::to_string).collect()
+    catalogue.sought().map(ToString::to_string).collect()
 }
 
 /// The system's resolver is asked, so that we see what the programs see: `/etc/hosts`, search domains, split DNS.
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_without_a_wildcard_are_looked_up() {
+    fn names_without_a_wildcard_are_looked_up() {
         let hosts = exact_hosts(&Catalogue::builtin());
         assert!(hosts.contains("api.openai.com"));
         assert!(hosts.iter().all(|host| !host.contains('*')));

@@ -44,6 +44,8 @@ pub struct Provider {
     pub http_ports: Vec<u16>,
     /// Which of the hosts have a region where their `*` is.
     regional: Vec<Pattern>,
+    /// Whether its hosts are looked up before a program asks for them.
+    is_sought: bool,
 }
 
 impl Provider {
@@ -63,8 +65,9 @@ impl Provider {
             paths: &[],
             http_ports: Vec::new(),
             regional: Vec::new(),
+            is_sought: true,
         });
-        Self { name: name.into(), hosts, dialect: dialect.unwrap_or(known.dialect), ..known }
+        Self { name: name.into(), hosts, dialect: dialect.unwrap_or(known.dialect), is_sought: true, ..known }
     }
 
     /// The same, spoken to without TLS on these ports.
@@ -82,6 +85,7 @@ impl Provider {
             stream_usage: entry.stream_usage,
             paths: entry.paths,
             http_ports: Vec::new(),
+            is_sought: builtin::SOUGHT.contains(&entry.name),
             regional: entry.hosts.iter().filter(|host| host.contains("{region}")).map(pattern).collect(),
         }
     }
@@ -146,6 +150,13 @@ impl Catalogue {
         patterns.sort_unstable();
         patterns.dedup();
         patterns
+    }
+
+    /// The hosts to look up in advance: the exact ones of the users' own providers and of those that most programs call. From a
+    /// machine that looks up all the others every minute, a security team would conclude that somebody uses them.
+    pub fn sought(&self) -> impl Iterator<Item = &Pattern> {
+        let sought = self.providers.iter().filter(|provider| provider.is_sought);
+        sought.flat_map(|provider| &provider.hosts).filter(|host| host.is_exact())
     }
 
     /// The ports on which some provider is spoken to without TLS, in ascending order, each once.
@@ -245,6 +256,18 @@ mod tests {
         }
         let compiled = tollgate_ebpf::name::compile(&patterns).expect("the kernel holds them");
         assert!(compiled.len() <= 128, "the kernel's table is {} entries", compiled.len());
+    }
+
+    #[test]
+    fn only_common_and_configured_hosts_are_looked_up_in_advance() {
+        let own = Provider::new("own", vec!["llm.internal".parse().unwrap(), "*.b.example".parse().unwrap()], None);
+        let catalogue = Catalogue::builtin().with(own);
+        let sought: Vec<_> = catalogue.sought().map(Pattern::as_str).collect();
+        for host in ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com", "llm.internal"] {
+            assert!(sought.contains(&host), "{host}");
+        }
+        assert!(!sought.contains(&"api.deepseek.com") && sought.iter().all(|host| !host.contains('*')));
+        assert!(builtin::SOUGHT.iter().all(|name| builtin::PROVIDERS.iter().any(|entry| entry.name == *name)));
     }
 
     #[test]

@@ -109,6 +109,9 @@ pub(super) const PROVIDERS: &[Entry] = &[
     row("recraft", OpenAi, OnRequest, &["external.api.recraft.ai"]),
 ];
 
+/// Whose hosts are looked up in advance: what a program may well have asked for before the agent began.
+pub(super) const SOUGHT: &[&str] = &["openai", "anthropic", "gcp.gemini", "gcp.vertex_ai", "mistral_ai", "openrouter"];
+
 /// Hosts that serve models among much else: people's browsers, data warehouses, whole clouds. They are intercepted only
 /// where the configuration names them, and then only the calls under these paths are taken for calls of models.
 #[rustfmt::skip]
