@@ -66,6 +66,17 @@ async fn exchange(path: &str, body: &str, answer: Answer, client: Client) -> Rec
 }
 
 async fn exchange_with(include_usage: bool, path: &str, body: &str, answer: Answer, client: Client) -> Record {
+    exchanges(1, include_usage, path, body, answer, client).await.remove(0)
+}
+
+async fn exchanges(
+    times: usize,
+    include_usage: bool,
+    path: &str,
+    body: &str,
+    answer: Answer,
+    client: Client,
+) -> Vec<Record> {
     let site = Site::new().await;
     let metering = Metering { include_usage, on_disconnect: OnDisconnect::Cancel };
     let rig = Rig::metering(&site, metering);
@@ -89,19 +100,20 @@ async fn exchange_with(include_usage: bool, path: &str, body: &str, answer: Answ
             }
         }
     });
-    let (mut socket, serving) = rig.client(false).await;
-    let sent = if client == Client::LeavesWithin { &body[..length / 2] } else { body };
-    say(&mut socket, format!("POST {path} HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer sk-1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{sent}")).await;
-    match client {
-        Client::Stays => drop(read_all(&mut socket).await),
-        Client::LeavesAfter(text) => read_until(&mut socket, text).await,
-        Client::LeavesBefore => drop(patiently(has_read.recv()).await),
-        Client::LeavesWithin => {}
+    for _ in 0..times {
+        let (mut socket, serving) = rig.client(false).await;
+        let sent = if client == Client::LeavesWithin { &body[..length / 2] } else { body };
+        say(&mut socket, format!("POST {path} HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer sk-1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{sent}")).await;
+        match client {
+            Client::Stays => drop(read_all(&mut socket).await),
+            Client::LeavesAfter(text) => read_until(&mut socket, text).await,
+            Client::LeavesBefore => drop(patiently(has_read.recv()).await),
+            Client::LeavesWithin => {}
+        }
+        drop(socket);
+        drop(patiently(serving).await);
     }
-    drop(socket);
-    let record = rig.recorder.record().await;
-    drop(patiently(serving).await);
-    record
+    rig.recorder.records(times).await
 }
 
 async fn read_all(socket: &mut TcpStream) -> Vec<u8> {
@@ -125,9 +137,8 @@ const COMPLETIONS: &str = "/v1/chat/completions";
 
 #[tokio::test]
 async fn a_stream_whose_client_leaves_is_estimated_and_always_the_same() {
-    for _ in 0..20 {
-        let client = Client::LeavesAfter(" the lazy dog.\"}}]}\n\n");
-        let record = exchange(COMPLETIONS, &chat(true), Answer::Hang(words()), client).await;
+    let client = Client::LeavesAfter(" the lazy dog.\"}}]}\n\n");
+    for record in exchanges(20, false, COMPLETIONS, &chat(true), Answer::Hang(words()), client).await {
         assert_eq!(record.outcome, Outcome::ClientGone);
         assert_eq!(counted(&record), Some((ASKED, 10, UsageSource::Estimated)));
         assert!(record.cost.is_some_and(|cost| !cost.is_zero()), "{record:?}");
