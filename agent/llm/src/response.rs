@@ -7,6 +7,8 @@ mod headers;
 mod tally;
 mod total;
 
+pub(crate) use self::tally::milliseconds;
+
 use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};

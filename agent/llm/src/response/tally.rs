@@ -328,7 +328,7 @@ impl Visit<Field> for Tally {
 
 /// Seconds, as a number or as text, in milliseconds.
 #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "the range is checked")]
-fn milliseconds(value: Value<'_>) -> Option<u64> {
+pub(crate) fn milliseconds(value: Value<'_>) -> Option<u64> {
     let seconds: f64 = match value {
         Value::Number(whole) => return whole.checked_mul(1000),
         Value::Decimal(text) | Value::Text(text) => text.trim().parse().ok()?,

@@ -8,6 +8,7 @@ use crate::call;
 use crate::failure::ErrorKind;
 use crate::json::{Paths, Value, Visit};
 use crate::request::RequestMeter;
+use crate::response::milliseconds;
 use crate::usage::Usage;
 
 /// Places in a client's message.
@@ -63,6 +64,8 @@ pub(super) enum Said {
     ErrorName,
     ErrorEvent,
     Count(Counter),
+    /// A length of time, kept in milliseconds.
+    Seconds,
 }
 
 #[derive(Clone, Copy)]
@@ -74,7 +77,6 @@ pub(super) enum Counter {
     InputAudio,
     InputImage,
     OutputAudio,
-    Seconds,
 }
 
 pub(super) static SERVER: LazyLock<Paths<Said>> = LazyLock::new(|| {
@@ -101,13 +103,14 @@ const PATHS: &[(&str, Said)] = &[
     ("error.code", Said::ErrorName),
     ("code", Said::ErrorName),
     ("error.event_id", Said::ErrorEvent),
+    // Of a transcription that is billed by its length.
+    ("usage.seconds", Said::Seconds),
 ];
 
-/// Cached tokens are among the input's. What a transcription says is spelt alike, or it gives a duration.
+/// Cached tokens are among the input's. What a transcription says is spelt alike.
 const USAGE: &[(&str, Counter)] = &[
     ("input_tokens", Counter::Input),
     ("output_tokens", Counter::Output),
-    ("seconds", Counter::Seconds),
     ("input_token_details.cached_tokens", Counter::CacheRead),
     ("input_token_details.cached_tokens_details.audio_tokens", Counter::CacheReadAudio),
     ("input_token_details.audio_tokens", Counter::InputAudio),
@@ -187,6 +190,11 @@ impl Visit<Said> for Report {
             (Said::ErrorName, Value::Text(word)) => self.error_name(word),
             (Said::ErrorEvent, Value::Text(id)) => self.error_event = Some(Name::of(id)),
             (Said::Count(counter), Value::Number(n)) => self.count(counter, n),
+            (Said::Seconds, value) => {
+                if let Some(length) = milliseconds(value) {
+                    self.usage.get_or_insert_default().audio_ms = length;
+                }
+            }
             _ => {}
         }
     }
@@ -203,7 +211,6 @@ impl Report {
             Counter::InputAudio => &mut usage.input_audio,
             Counter::InputImage => &mut usage.input_image,
             Counter::OutputAudio => &mut usage.output_audio,
-            Counter::Seconds => return usage.audio_ms = n.saturating_mul(1000),
         } = n;
     }
 

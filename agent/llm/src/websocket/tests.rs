@@ -305,14 +305,14 @@ fn transcriptions_are_counted_by_tokens_or_by_length() {
     session.server(SESSION);
     session.server(&item("delta", r#","delta":"Hel""#)).server(&item("delta", r#","delta":"lo""#));
     session.server(&item("completed", r#","transcript":"Hello","usage":{"type":"tokens","total_tokens":48,"input_tokens":38,"input_token_details":{"text_tokens":10,"audio_tokens":28},"output_tokens":10}"#));
-    session.server(&item("completed", r#","transcript":"Hi","usage":{"type":"duration","seconds":3}"#));
+    session.server(&item("completed", r#","transcript":"Hi","usage":{"type":"duration","seconds":3.25}"#));
     session.server(&item("failed", r#","error":{"type":"transcription_error","code":"audio_unintelligible"}"#));
     let model = Some("gpt-4o-transcribe");
     let transcription = |turn| (turn, Operation::Transcription, model);
     assert_eq!(session.began(), [transcription(0), transcription(1), transcription(2)]);
     let ended = session.ended();
     assert_eq!(ended[0].1.usage, Some(Usage { input: 38, output: 10, input_audio: 28, ..Usage::default() }));
-    assert_eq!(ended[1].1.usage, Some(Usage { audio_ms: 3000, ..Usage::default() }));
+    assert_eq!(ended[1].1.usage, Some(Usage { audio_ms: 3250, ..Usage::default() }));
     assert_eq!((ended[2].1.usage, ended[2].1.error), (None, Some(ErrorKind::Other)));
 }
 
