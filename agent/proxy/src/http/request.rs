@@ -65,7 +65,7 @@ struct State {
     body: Option<Incoming>,
     ended: Option<End>,
     attempt: u32,
-    keeping: bool,
+    keep: Keep,
     kept: Vec<Bytes>,
     kept_bytes: usize,
     /// There can be no other attempt: bytes were handed on that are not kept.
@@ -77,12 +77,20 @@ struct State {
     bytes: u64,
     /// The latest attempt has handed on all there is.
     is_sent: bool,
-    /// What comes is collected, and not kept as well.
-    collecting: bool,
     /// What was collected before anything was sent. Each attempt begins with it.
     collected: Option<Arc<Collected>>,
     /// How the next attempt sends it.
     edit: Option<Edit>,
+}
+
+/// What becomes of what comes, beside being handed on.
+#[derive(PartialEq)]
+enum Keep {
+    Nothing,
+    /// It is kept for another attempt.
+    Kept,
+    /// It is collected before the first.
+    Collected,
 }
 
 #[derive(Clone)]
@@ -115,7 +123,7 @@ impl RequestSource {
             body: Some(body),
             ended: None,
             attempt: 0,
-            keeping: false,
+            keep: Keep::Nothing,
             kept: Vec::new(),
             kept_bytes: 0,
             lost: false,
@@ -125,7 +133,6 @@ impl RequestSource {
             backlog: Backlog::default(),
             bytes: 0,
             is_sent: false,
-            collecting: false,
             collected: None,
             edit: None,
         };
@@ -142,7 +149,7 @@ impl RequestSource {
         let mut state = self.state.lock();
         state.attempt += 1;
         state.is_sent = false;
-        state.keeping = keep;
+        state.keep = if keep { Keep::Kept } else { Keep::Nothing };
         let ahead = state.collected.clone().map(|collected| Ahead::new(collected, state.edit));
         RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, ahead, next: 0 }
     }
@@ -156,7 +163,7 @@ impl RequestSource {
     /// Lets go of what was kept. Only a request of which nothing was sent but its head can be repeated after this.
     pub(crate) fn forget_kept(&self) {
         let mut state = self.state.lock();
-        state.keeping = false;
+        state.keep = Keep::Nothing;
         state.lost |= !state.kept.is_empty();
         state.kept = Vec::new();
         state.kept_bytes = 0;
@@ -265,7 +272,7 @@ impl State {
                 if let Some(data) = frame.data_ref() {
                     self.passed(data);
                 } else if let Some(trailers) = frame.trailers_ref() {
-                    let keeps = self.keeping || self.collecting;
+                    let keeps = self.keep != Keep::Nothing;
                     self.lost |= !keeps;
                     self.end(End::Complete(keeps.then(|| trailers.clone())));
                 }
@@ -289,10 +296,10 @@ impl State {
         if let Some(meter) = &mut self.meter {
             self.backlog.passed(data, |bytes| meter.push(bytes));
         }
-        if self.collecting {
+        if self.keep == Keep::Collected {
             return;
         }
-        if self.keeping && !self.lost && self.kept_bytes + data.len() <= KEPT {
+        if self.keep == Keep::Kept && !self.lost && self.kept_bytes + data.len() <= KEPT {
             self.kept_bytes += data.len();
             self.kept.push(data.clone());
         } else {

@@ -115,6 +115,7 @@ fn posted(uri: http::Uri, body: &str, size: usize) -> Request<StreamBody<Stream>
     request.header("accept-encoding", "gzip, br").header("x-last", "2").body(stream(frames)).expect("a request")
 }
 
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const BOTH: [&str; 2] = ["http/1.1", "h2"];
 
 #[tokio::test]
@@ -141,7 +142,7 @@ async fn a_stream_is_counted_to_the_token_and_its_client_sees_no_difference() {
                 assert_eq!(parts.headers["accept-encoding"], "identity", "{about}");
                 let length = parts.headers.get("content-length").map(|value| value.to_str().expect("text").to_owned());
                 assert_eq!(length, measured.then(|| ASKED.len().to_string()), "{about}");
-                let names: Vec<_> = parts.headers.keys().map(|name| name.as_str()).collect();
+                let names: Vec<_> = parts.headers.keys().map(http::HeaderName::as_str).collect();
                 let order = ["content-type", "x-first", "accept-encoding", "x-last"]
                     .map(|name| names.iter().position(|other| *other == name));
                 assert!(order.is_sorted() && order[0].is_some(), "{names:?}");
@@ -460,7 +461,6 @@ async fn an_edited_request_survives_a_dead_connection() {
         )
     };
     let (unasked, asked) = (head(UNASKED.len()) + UNASKED, head(ASKED.len()) + ASKED);
-    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     site.serve(&["http/1.1"], move |_, mut stream| {
         let asked = asked.clone();
         async move {

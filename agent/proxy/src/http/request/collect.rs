@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tollgate_llm::{Edit, Splicer};
 
-use super::{RequestSource, State};
+use super::{Keep, RequestSource, State};
 
 /// The largest body that is collected. Those with images in them are larger, and go on as they come.
 pub(in crate::http) const LARGEST: usize = 4 << 20;
@@ -101,7 +101,7 @@ impl RequestSource {
     /// Reads the body, of `length` bytes if that is known, as long as there may be something to edit and there is room for it.
     /// Every attempt to send the body begins with what was read. Dropped, it is as if the client had broken off.
     pub(in crate::http) async fn collect(&self, length: Option<usize>, budget: &Budget) -> Collection {
-        self.state.lock().collecting = true;
+        self.state.lock().keep = Keep::Collected;
         let mut collecting = Collecting::new(length, budget);
         let collection = loop {
             let next = poll_fn(|context| self.state.lock().poll_client(context));
@@ -120,7 +120,7 @@ impl RequestSource {
         };
         let (collected, splicer) = collecting.end();
         let mut state = self.state.lock();
-        state.collecting = false;
+        state.keep = Keep::Nothing;
         state.collected = Some(Arc::new(collected));
         if let Collection::Whole(_) = collection { Collection::Whole(splicer.finish()) } else { collection }
     }
