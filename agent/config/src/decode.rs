@@ -42,6 +42,14 @@ pub(crate) fn decode<T: DeserializeOwned + JsonSchema>(document: &Document) -> R
             Err(error) => error,
         };
         let path = left.original(path(error.path()));
+        let missing = error.inner().to_string();
+        let missing = missing.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        if let Some(name) = missing
+            && problems.iter().any(|told| told.field == path.clone().key(name).to_string())
+        {
+            // It is missing because what stood there was wrong, and nothing more can be read without it.
+            break;
+        }
         problems.push(explain(document, schema.as_value(), &path, &error.into_inner().to_string()));
         if !left.prune(&path.0) {
             break;

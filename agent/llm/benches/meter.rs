@@ -11,7 +11,8 @@ use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Method, StatusCode};
 use tollgate_llm::{
-    Api, Asked, Catalogue, Prices, RequestMeter, ResponseMeter, Tokenizers, Usage, estimate_roughly, identify, load_prices,
+    Api, Asked, Catalogue, Prices, RequestMeter, ResponseMeter, Tokenizers, Usage, estimate_roughly, identify,
+    load_prices,
 };
 
 const CHAT: &str = r#"data: {"id":"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG","object":"chat.completion.chunk","created":1741570283,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_06737a9306","choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"kX2n"}

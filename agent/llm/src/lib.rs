@@ -25,7 +25,7 @@ pub use call::{Api, Call, Operation, identify};
 pub use catalogue::{Catalogue, Dialect, Provider, StreamUsage};
 pub use estimate::{Sample, Tokenizers, estimate_roughly};
 pub use failure::ErrorKind;
-pub use price::{Asked, PRICES_FROM, Pointed, Price, PriceStatus, Prices, Unpriced, load_prices, price};
+pub use price::{Asked, PRICES_FROM, Pointed, Price, PriceStatus, Prices, Unpriced, load_prices};
 pub use refusal::{RefusalBody, refusal};
 pub use request::{RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};

@@ -8,6 +8,7 @@ pub mod file;
 pub mod import;
 mod kind;
 mod layer;
+mod parts;
 mod pattern;
 mod pointers;
 mod status;
@@ -329,21 +330,6 @@ pub const PRICES_FROM: &str = "genai-prices 0.2.1, verified up to 2026-10-30, an
 /// Reads the bundled rates in. Call it at start, or the first price does it.
 pub fn load_prices() {
     LazyLock::force(&BUNDLED);
-}
-
-/// The cost in US dollars of `usage` at `model` of `provider`, by the bundled prices; `None` when it is unknown.
-pub fn price(provider: &str, model: &str, usage: &Usage, at: SystemTime) -> Option<Decimal> {
-    let asked = Asked {
-        provider,
-        region: None,
-        response_model: Some(model),
-        request_model: None,
-        usage,
-        pointed: None,
-        told: None,
-        at,
-    };
-    Prices::bundled().price(&asked).ok().map(|price| price.cost)
 }
 
 #[cfg(test)]

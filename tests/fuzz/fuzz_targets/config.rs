@@ -13,6 +13,6 @@ fuzz_target!(|text: &str| {
                 assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
             }
         }
-        Err(Error::Read { .. }) => unreachable!("nothing is read"),
+        Err(Error::Read { .. } | Error::ReadPrices { .. }) => unreachable!("nothing is read"),
     }
 });

@@ -35,6 +35,14 @@ fn a_price_file_is_read_digit_by_digit() {
 }
 
 #[test]
+fn the_example_in_the_documentation_is_valid() {
+    let page = include_str!("../../../../docs/prices.md");
+    let example = page.split("```yaml\n").find(|block| block.starts_with("# contract.yaml")).expect("it is there");
+    let example = example.split("```").next().unwrap_or_default();
+    assert_eq!(parse_prices("docs/prices.md", example).unwrap().prices.len(), 4);
+}
+
+#[test]
 fn what_is_wrong_is_told_by_line_field_and_remedy() {
     let key = GOOD.replace("cache_read", "cache_raed").replace("each: 0.01", "each: -1");
     assert_eq!(
@@ -55,7 +63,7 @@ fn what_is_wrong_is_told_by_line_field_and_remedy() {
     let pointer = GOOD.replace("/usage/special", "usage.special");
     assert_eq!(
         problems(&pointer),
-        "prices.yaml:18:83: prices[1].pointers: `usage.special` does not begin with `/`; write it as in `/usage/special_units`"
+        "prices.yaml:18:81: prices[1].pointers: `usage.special` does not begin with `/`; write it as in `/usage/special_units`"
     );
     let missing = problems("prices: []");
     assert!(missing.contains("`source` is missing"), "{missing}");

@@ -5,6 +5,7 @@
 mod leaf;
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -293,6 +294,22 @@ rates! {
     search_unit: SearchUnit,
     /// A request, whatever is in it.
     request: Request,
+}
+
+impl Entry {
+    /// The rates of a moment in the standard tier, and those for long prompts.
+    pub fn at(&self, at: SystemTime) -> (&Rates, &[LongPrompt]) {
+        let (day, seconds) = (Day::of(at), super::seconds(at));
+        let holds = |period: &&Period| {
+            period.from.is_none_or(|from| day >= from)
+                && period.until.is_none_or(|until| day < until)
+                && period.hours.is_none_or(|hours| hours.contains(seconds))
+        };
+        match self.periods.iter().rev().find(holds) {
+            Some(period) => (&period.rates, &period.tiers),
+            None => (&self.rates, &self.tiers),
+        }
+    }
 }
 
 impl Rates {

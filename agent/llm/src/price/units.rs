@@ -17,6 +17,18 @@ pub(super) fn cost(
     at: i64,
     is_own: bool,
 ) -> Result<Decimal, Unpriced> {
+    each(model, settings, usage, at, is_own, |_kind, _cost| {})
+}
+
+/// The same, and tells what each kind costs.
+pub(super) fn each(
+    model: &Model,
+    settings: &Settings,
+    usage: &Usage,
+    at: i64,
+    is_own: bool,
+    mut part: impl FnMut(Kind, Decimal),
+) -> Result<Decimal, Unpriced> {
     let rates = model.rates(usage.tier, settings, at, is_own).ok_or(Unpriced::NoTier(usage.tier))?;
     let card = Card { rates, cached_as_input: settings.cached_as_input, input: usage.input };
     let mut total = Decimal::ZERO;
@@ -25,8 +37,9 @@ pub(super) fn cost(
             return Err(Unpriced::Contradiction);
         }
         // The rate first: it is what may have many digits, and dividing by a power of ten loses none.
-        let cost = (rate.at(usage.input) / kind.per()).checked_mul(count.into());
-        total = cost.and_then(|cost| total.checked_add(cost)).ok_or(Unpriced::Contradiction)?;
+        let cost = (rate.at(usage.input) / kind.per()).checked_mul(count.into()).ok_or(Unpriced::Contradiction)?;
+        total = total.checked_add(cost).ok_or(Unpriced::Contradiction)?;
+        part(kind, cost);
         Ok(())
     };
 
