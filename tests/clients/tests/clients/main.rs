@@ -4,5 +4,6 @@ mod claude_code;
 mod curl;
 mod go;
 mod java;
+mod ledger;
 mod node;
 mod python;
