@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tollgate_e2e::probe::{Plan, Request};
 use tollgate_e2e::stage::Stage;
 use tollgate_provider::{Exchange, Outcome, Usage};
 use tollgate_world::{Agent, Program};
@@ -274,5 +275,55 @@ fn an_agent_that_is_stopped_records_what_it_cuts_off() -> Result<()> {
     assert_eq!((&session["outcome"], &turn["outcome"]), (&"stopped".into(), &"stopped".into()), "{text}");
     assert_eq!(turn["usage_source"], "partial");
     assert!(session["response_bytes"].as_u64() > Some(1_000), "{session:#}");
+    Ok(())
+}
+
+/// A text in one frame (RFC 6455 § 5.2), masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("a short text");
+    assert!(length < 126);
+    [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+#[test]
+fn a_websocket_over_http2_is_metered_too() -> Result<()> {
+    const PROBE: &str = env!("CARGO_BIN_EXE_probe");
+    let stage = Stage::new("")?;
+    let message = json!({ "type": "response.create", "model": "gpt-5", "input": "Hello" });
+    let steps = json!([{ "send": message }, { "wait": "response.completed" }]);
+    let alike =
+        report(stage.world.agent_command(PYTHON), &json!({ "path": RESPONSES, "extensions": "", "steps": steps }))?;
+    let expected = usize::try_from(alike["received_bytes"].as_u64().context("a count")?)?;
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let authorization = header("authorization", "Bearer k");
+    let ask = |requests| Plan { host: "api.openai.com".to_owned(), http2: true, requests, ..Plan::default() };
+    // Extended CONNECT is offered once the agent has seen that the provider has it.
+    let models = Request {
+        method: "GET".to_owned(),
+        path: "/v1/models".to_owned(),
+        headers: vec![authorization.clone()],
+        ..Request::default()
+    };
+    stage.steered(PROBE, &ask(vec![models]))?;
+    let socket = Request {
+        method: "CONNECT".to_owned(),
+        path: RESPONSES.to_owned(),
+        headers: vec![authorization, header("sec-websocket-version", "13")],
+        protocol: Some("websocket".to_owned()),
+        switched: Some((frame(&message.to_string()), expected)),
+        ..Request::default()
+    };
+    let run = stage.steered(PROBE, &ask(vec![socket]))?;
+    assert_eq!(run.report.answers[0].status, 200, "{:#?}", run.report);
+    let truth = run.exchanges.iter().find(|exchange| exchange.method == "response.create").context("it was served")?;
+    let (session, lines) = lines(&stage.agent, 1, 1)?;
+    assert_eq!((&session["status"], session["response_bytes"].as_u64()), (&200.into(), Some(expected as u64)));
+    assert!(truth.usage.is_some(), "{truth:#?}");
+    assert_eq!(
+        (usage(&lines[0]), lines[0]["usage_source"].as_str()),
+        (truth.usage, Some("provider")),
+        "{:#}",
+        lines[0]
+    );
     Ok(())
 }
