@@ -59,6 +59,27 @@ struct Item {
     action: Action,
 }
 
+impl Item {
+    /// Makes it as new without touching numbers that were not said, which are nearly all.
+    fn clear(&mut self) {
+        self.counts.clear();
+        self.shares.clear();
+        self.kind = Kind::default();
+        self.tier = None;
+        self.model = None;
+        self.is_finish = false;
+        self.has_error = false;
+        self.error = None;
+        self.modality = Modality::default();
+        self.modality_count = 0;
+        self.lives_an_hour = false;
+        self.ttl_count = 0;
+        self.speed = None;
+        self.tool = Tool::default();
+        self.action = Action::default();
+    }
+}
+
 /// Tools of a provider that are billed by the call.
 #[derive(Default, Clone, Copy)]
 enum Tool {
@@ -161,7 +182,7 @@ impl Tally {
 
     /// Adds what the event said to what is known; tells whether that were any numbers.
     fn settle_item(&mut self) -> bool {
-        let mut item = std::mem::take(&mut self.item);
+        let item = &mut self.item;
         // Where an answer took several rounds, its own numbers leave out some of them; the rounds' sum does not.
         item.counts.update(&item.shares);
         let has_counts = !item.counts.is_empty();
@@ -172,12 +193,13 @@ impl Tally {
             self.counts.update(&item.counts);
             self.tier = item.speed.or(item.tier).unwrap_or(self.tier);
         }
-        self.model = self.model.take().or(item.model);
+        self.model = self.model.take().or(item.model.take());
         // The last stage of a response may come without numbers; then no others become final by it.
         self.is_finished |= item.is_finish || item.kind == Kind::Terminal && (has_counts || self.api != Api::Responses);
         if item.has_error || item.kind == Kind::Error {
             self.error = self.error.or(item.error).or(Some(ErrorKind::Other));
         }
+        item.clear();
         has_counts
     }
 

@@ -42,6 +42,15 @@ impl Counts {
         self.said |= later.said;
     }
 
+    /// Forgets all. What was never said keeps its zero.
+    pub(super) fn clear(&mut self) {
+        let mut left = std::mem::take(&mut self.said);
+        while left != 0 {
+            self.values[left.trailing_zeros() as usize] = 0;
+            left &= left - 1;
+        }
+    }
+
     /// These, and where they say nothing, what `fallback` says. Zeros alone are nothing where it knows better: Nova has reported them for
     /// answers that Bedrock counted and billed.
     pub(super) fn or(&self, fallback: &Self) -> Self {
