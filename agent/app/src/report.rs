@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tollgate_ledger::query::{Dimension, Question};
 
-use crate::books;
 use crate::cli::{ReportArgs, ReportFormat, SelectArgs};
 use crate::exit::{Coded, USAGE};
+use crate::{books, settings};
 
 pub(crate) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let zone = books::zone(args.select.utc);
@@ -20,7 +20,9 @@ pub(crate) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let period = filter.period.clone();
     let text = if args.format == ReportFormat::Focus {
         let hourly = focus::is_hourly(&args.by).map_err(|told| Coded::new(USAGE, told))?;
-        focus::focus(&books::open(&args.select.source)?, &filter, hourly)?
+        let reader = books::open(&args.select.source)?;
+        let prices = settings::prices(&settings::load(&args.select.source.config)?)?;
+        focus::focus(&reader, &prices, &filter, hourly)?
     } else {
         let by = if args.by.is_empty() { vec![Dimension::Provider, Dimension::Model] } else { args.by.clone() };
         let report = books::open(&args.select.source)?.report(&Question { by, filter, zone })?;

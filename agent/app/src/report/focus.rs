@@ -2,6 +2,7 @@
 //! and meter. What FOCUS has no word for is in columns that begin with `x_`, as it asks.
 
 mod meter;
+mod split;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use tollgate_ledger::Line;
 use tollgate_ledger::query::{Charge, Dimension, Filter, Reader, timestamp};
+use tollgate_llm::Prices;
 
 use self::meter::{METERS, REQUESTS, quantities};
 use super::values::inert;
@@ -124,9 +126,9 @@ pub(super) fn is_hourly(by: &[Dimension]) -> Result<bool, String> {
 }
 
 /// The export, as CSV with a line of titles.
-pub(super) fn focus(reader: &Reader, filter: &Filter, hourly: bool) -> anyhow::Result<Vec<u8>> {
+pub(super) fn focus(reader: &Reader, prices: &Prices, filter: &Filter, hourly: bool) -> anyhow::Result<Vec<u8>> {
     let mut rows: BTreeMap<Key, Sum> = BTreeMap::new();
-    reader.each(filter, |charge| add(&mut rows, charge, hourly)).map_err(books::told)?;
+    reader.each(filter, |charge| add(&mut rows, prices, charge, hourly)).map_err(books::told)?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     for (key, sum) in &rows {
@@ -136,14 +138,20 @@ pub(super) fn focus(reader: &Reader, filter: &Filter, hourly: bool) -> anyhow::R
     Ok(writer.into_inner()?)
 }
 
-fn add(rows: &mut BTreeMap<Key, Sum>, charge: &Charge<'_>, hourly: bool) {
+fn add(rows: &mut BTreeMap<Key, Sum>, prices: &Prices, charge: &Charge<'_>, hourly: bool) {
     let line = charge.line;
     let cost = line.cost_usd.as_deref().and_then(|cost| cost.parse::<Decimal>().ok());
     let missing = charge.unpriced > 0 || charge.uncounted > 0;
     let quantities = quantities(line);
+    let split = cost.filter(|_| !charge.is_sum).and_then(|cost| split::split(prices, line, cost));
     let (status, whole) = match cost {
         // Of a sum that holds only errors.
         Some(cost) if cost.is_zero() && quantities.is_empty() && !missing => return,
+        // A price for the request itself, if there is one.
+        Some(_) if let Some(split) = &split => {
+            let request = split.iter().find(|(meter, _)| *meter == REQUESTS);
+            (Status::Known, request.map(|(_, cost)| (Status::Known, 1, *cost)))
+        }
         Some(cost) if !missing => (Status::InRequests, Some((Status::Known, charge.calls, cost))),
         Some(cost) if !cost.is_zero() => (Status::InRequests, Some((Status::Incomplete, charge.calls, cost))),
         _ if charge.unpriced > 0 => (Status::Unpriced, None),
@@ -151,7 +159,10 @@ fn add(rows: &mut BTreeMap<Key, Sum>, charge: &Charge<'_>, hourly: bool) {
         // Nobody is charged for it.
         _ => return,
     };
-    let parts = quantities.into_iter().map(|(meter, quantity)| (meter, status, quantity, Decimal::ZERO));
+    let costs: BTreeMap<_, _> = split.unwrap_or_default().into_iter().collect();
+    let parts = quantities
+        .into_iter()
+        .map(|(meter, quantity)| (meter, status, quantity, costs.get(&meter).copied().unwrap_or_default()));
     let whole = whole.map(|(status, quantity, cost)| (REQUESTS, status, quantity, cost));
     let key = key(line, status, hourly);
     for (meter, status, quantity, cost) in parts.chain(whole) {

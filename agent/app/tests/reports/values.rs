@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::support::{Shelf, calls};
+use tollgate_llm::{Asked, Prices};
+
+use super::support::{Shelf, calls, chat};
 
 /// The rows of a CSV text, by their titles.
 fn rows(text: &str) -> Vec<BTreeMap<String, String>> {
@@ -118,4 +120,36 @@ fn a_report_goes_to_a_file_when_asked() {
     let told = shelf.told(&["report", "--format", "csv", "--output", file.to_str().expect("a path")]);
     assert_eq!(told, "");
     assert!(std::fs::read_to_string(file).expect("written").starts_with("provider,model,calls,"));
+}
+
+#[test]
+fn focus_splits_a_cost_by_meter_where_the_price_is_known() {
+    let mut call = chat("2026-11-01T10:00:00Z");
+    let asked = Asked {
+        provider: &call.provider,
+        region: None,
+        response_model: call.response_model.as_deref(),
+        request_model: call.request_model.as_deref(),
+        usage: &call.usage.expect("it has some"),
+        pointed: None,
+        told: None,
+        at: call.started,
+    };
+    let prices = Prices::bundled();
+    let cost = prices.price(&asked).expect("gpt-5 has a price").cost;
+    let parts: Vec<_> = prices.parts(&asked).expect("it has parts").into_iter().map(|(_, part)| part).collect();
+    call.cost = Some(cost);
+    let told = Shelf::with(&[call]).told(&["report", "--format", "focus"]);
+    let rows = rows(&told);
+    assert!(rows.iter().all(|row| row["x_CostStatus"] == "known" && row["SkuMeter"] != "Requests"), "{told}");
+    assert_eq!(sum(&rows, "BilledCost"), cost);
+    let mut billed: Vec<_> = rows.iter().map(|row| row["BilledCost"].parse::<Decimal>().expect("a number")).collect();
+    let mut parts = parts;
+    billed.sort();
+    parts.sort();
+    assert_eq!(billed, parts);
+    for row in &rows {
+        let number = |column: &str| row[column].parse::<Decimal>().expect("a number");
+        assert_eq!(number("ListUnitPrice") * number("PricingQuantity"), number("ListCost"), "{row:?}");
+    }
 }
