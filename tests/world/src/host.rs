@@ -29,8 +29,10 @@ const OTHER_BUNDLES: [&str; 5] = [
 /// A running nscd would answer look-ups from the machine's own network.
 const NAME_CACHES: [&str; 2] = ["/run/nscd", "/var/run/nscd"];
 
-/// Where an agent keeps its ledger and what it must not forget, and the world's own folder for each.
-const STATE: [(&str, &str); 2] = [("/var/lib/tollgate", "state"), ("/run/tollgate", "run")];
+/// Where an agent keeps its ledger, and the world's own folder for that.
+const STATE: (&str, &str) = ("/var/lib/tollgate", "state");
+/// Where an agent keeps what must outlive it, in memory, as on a machine: the world has its own.
+const RUN: &str = "/run/tollgate";
 
 /// The files, in a directory that is also readable from outside.
 pub(crate) struct Host {
@@ -75,11 +77,15 @@ impl Host {
             lay(client, &directory.join("empty"), over)?;
         }
         // So that commands of one world share a ledger, as on a machine, and no two worlds do.
-        for (over, folder) in STATE {
-            fs::create_dir(directory.join(folder)).with_context(|| format!("cannot make the directory {folder}"))?;
+        let (over, folder) = STATE;
+        fs::create_dir(directory.join(folder)).with_context(|| format!("cannot make the directory {folder}"))?;
+        for over in [over, RUN] {
             fs::create_dir_all(over).with_context(|| format!("cannot make {over} to lay the world's over"))?;
-            lay(client, &directory.join(folder), Path::new(over))?;
         }
+        lay(client, &directory.join(folder), Path::new(over))?;
+        client
+            .run(|| async { mount(Some("tmpfs"), RUN, Some("tmpfs"), MsFlags::empty(), Some("mode=755")) })
+            .with_context(|| format!("cannot mount memory over {RUN}"))?;
         Ok(host)
     }
 

@@ -13,13 +13,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::geteuid;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
-use super::book::identity;
 use super::error::StoreError;
 use super::open::make_directory;
 use super::row::Row;
@@ -41,14 +41,18 @@ pub(super) struct Header {
     version: u32,
     /// The directory of the ledger that it belongs to. Others may keep their journals in the same place.
     ledger: PathBuf,
-    /// The same by device and inode: containers have their own idea of paths.
-    identity: Option<(u64, u64)>,
+    /// The same by device, inode and time of birth: containers have their own idea of paths, and inodes are used again.
+    identity: Option<(u64, u64, u64)>,
 }
 
 impl Header {
     pub(super) fn new(ledger: &Path) -> Self {
         let path = std::fs::canonicalize(ledger).unwrap_or_else(|_missing| ledger.into());
-        Self { version: 1, identity: identity(&path), ledger: path }
+        let identity = std::fs::metadata(&path).ok().map(|data| {
+            let born = data.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+            (data.dev(), data.ino(), born.unwrap_or_default().as_nanos() as u64)
+        });
+        Self { version: 1, identity, ledger: path }
     }
 
     /// Whether a journal with this header is of that ledger.

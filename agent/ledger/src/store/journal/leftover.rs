@@ -13,6 +13,8 @@ use crate::store::row::Row;
 
 /// How old a file is that never got its name when it is removed.
 const NAMELESS: Duration = Duration::from_mins(10);
+/// How old the journal of a ledger that no agent comes for is when it is removed. It takes up memory.
+const ORPHANED: Duration = Duration::from_hours(30 * 24);
 
 /// All files of one dead agent, locked by us.
 pub(in super::super) struct Leftover {
@@ -34,7 +36,7 @@ pub(in super::super) fn leftovers(directories: &[PathBuf], header: &Header) -> (
                         found.entry(instance).or_default().push(path);
                     }
                 }
-                Some("new") if is_old(&path) && instance(&path).is_some() => remove(&path),
+                Some("new") if is_old(&path, NAMELESS) && instance(&path).is_some() => remove(&path),
                 _ => {}
             }
         }
@@ -46,7 +48,9 @@ pub(in super::super) fn leftovers(directories: &[PathBuf], header: &Header) -> (
             Locked::All(files) if files.iter().all(|(_, file)| belongs(file, header)) => {
                 dead.push(Leftover { instance, files });
             }
-            Locked::All(_) => {}
+            Locked::All(others) => {
+                others.iter().filter(|(path, _)| is_old(path, ORPHANED)).for_each(|(path, _)| remove(path));
+            }
             Locked::Held => {
                 alive.insert(instance);
             }
@@ -88,9 +92,9 @@ fn instance(path: &Path) -> Option<Id> {
     Id::parse(id)
 }
 
-fn is_old(path: &Path) -> bool {
+fn is_old(path: &Path, age: Duration) -> bool {
     let changed = fs::metadata(path).and_then(|data| data.modified());
-    changed.ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > NAMELESS)
+    changed.ok().and_then(|at| at.elapsed().ok()).is_some_and(|elapsed| elapsed > age)
 }
 
 impl Leftover {
