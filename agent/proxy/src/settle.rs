@@ -64,7 +64,7 @@ impl Settler {
 
     /// Settles an exchange whose usage is told as far as it ever will be.
     pub(crate) fn settle(&self, mut record: Record, bill: Bill) {
-        price(self.prices(), &mut record, bill);
+        price(self.prices(), &mut record, &bill);
         self.observer.settled(record);
     }
 
@@ -129,7 +129,7 @@ impl Uncounted {
     fn settle(&mut self, count: impl FnMut(Option<&str>, &Sample) -> u64) {
         let Some((mut record, bill, untold, asked)) = self.parts.take() else { return };
         complete(&mut record, &untold, &asked, count);
-        price(&self.prices, &mut record, bill);
+        price(&self.prices, &mut record, &bill);
         self.observer.settled(record);
     }
 }
@@ -163,7 +163,7 @@ pub(crate) struct Bill {
 }
 
 /// Looks up what a record's usage costs.
-fn price(prices: &Prices, record: &mut Record, bill: Bill) {
+fn price(prices: &Prices, record: &mut Record, bill: &Bill) {
     let Some(usage) = &record.usage else {
         // Some tell the price of what they do not count.
         if let Some(cost) = bill.cost.filter(|cost| !cost.is_sign_negative()) {

@@ -54,7 +54,7 @@ pub(super) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     match &args.output {
         None => io::stdout().lock().write_all(imported.file.to_json().as_bytes())?,
         Some(path) => {
-            write(path, &imported.file.to_json()).with_context(|| format!("cannot write {}", path.display()))?
+            write(path, &imported.file.to_json()).with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     tell(&imported, args.output.as_deref());
