@@ -173,6 +173,12 @@ impl RequestSource {
         }
     }
 
+    /// Whether all of it was handed on to the provider, or there is nothing.
+    pub(crate) fn is_sent(&self) -> bool {
+        let state = self.state.lock();
+        state.is_sent || state.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
     /// Whether the client broke off.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.state.lock().ended, Some(End::Broken))

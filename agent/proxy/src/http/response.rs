@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_llm::ChunkRemover;
 
-pub(super) use self::draining::Draining;
+pub(super) use self::draining::{Draining, Sent};
 use super::request::BodyError;
 use crate::exchange::Open;
 use crate::upstream::Lease;

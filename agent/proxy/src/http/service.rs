@@ -19,8 +19,8 @@ use tollgate_llm::{Api, Call, Dialect, RequestMeter, identify};
 use super::headers::{Protocol, joined_lines, prepare_response};
 use super::relay::relay;
 use super::request::RequestSource;
-use super::response::{Rare, Relayed, ResponseBody};
-use super::splice::{self, Answered};
+use super::response::{Rare, Relayed, ResponseBody, Sent};
+use super::splice::{self, Answered, Candidate};
 use super::websocket::Session;
 use super::{Connection, Shared};
 use crate::drain;
@@ -112,7 +112,14 @@ pub(super) async fn serve(
         observer.opened(&exchange.opened());
     }
     observer.took(Step::Request, own + collected.elapsed());
-    match splice::send(&context.shared, &context.target, &mut outgoing, candidate.as_ref()).await {
+    let draining = context.shared.draining.clone().filter(|_| call.api != Api::Unknown);
+    let source = outgoing.source.clone();
+    let sending = send(Arc::clone(&context), outgoing, candidate);
+    let ((answered, outgoing), open) = match draining {
+        Some(draining) => draining.wait(Box::pin(sending), open, source).await,
+        None => (sending.await, open),
+    };
+    match answered {
         Ok(answered) => {
             let answering = Instant::now();
             let response = answer(&context, &outgoing, &call, open, switch, answered);
@@ -121,6 +128,12 @@ pub(super) async fn serve(
         }
         Err(error) => Ok(failed(&context, open, call.dialect, &outgoing, &error)),
     }
+}
+
+/// Sends a request, and gives it back with what came of it.
+async fn send(context: Arc<Context>, mut outgoing: Outgoing, candidate: Option<Candidate>) -> Sent {
+    let answered = splice::send(&context.shared, &context.target, &mut outgoing, candidate.as_ref()).await;
+    (answered, outgoing)
 }
 
 fn meter(call: &Call, parts: &request::Parts) -> RequestMeter {

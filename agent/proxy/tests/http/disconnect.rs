@@ -125,6 +125,49 @@ async fn a_drained_answer_is_counted_by_what_the_provider_told_at_its_end() {
     }
 }
 
+/// While the model is thinking, as most who lose patience do.
+#[tokio::test]
+async fn an_answer_that_had_not_begun_is_drained_too() {
+    for is_drained in [true, false] {
+        let site = Site::new().await;
+        let metering = if is_drained { drain(PATIENCE, 1 << 20) } else { Metering::default() };
+        let rig = Rig::metering(&site, metering);
+        let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+        let gate = Arc::new(Semaphore::new(0));
+        let opened = Arc::clone(&gate);
+        site.serve(&["http/1.1"], move |_, mut stream| {
+            let (arrived, gate) = (arrived.clone(), Arc::clone(&gate));
+            async move {
+                read_head(&mut stream).await;
+                crate::support::expect(&mut stream, &REQUEST.replace('}', "")[..20]).await;
+                arrived.send(()).expect("the test waits");
+                gate.acquire().await.expect("open").forget();
+                let body = [DELTA, REST].concat();
+                let head = format!("content-type: text/event-stream\r\ncontent-length: {}", body.len());
+                let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
+                drop(tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes()).await);
+                drop(tokio::io::AsyncWriteExt::flush(&mut stream).await);
+                tokio::time::sleep(PATIENCE).await;
+            }
+        });
+        let (mut client, _) = rig.client(false).await;
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: api.openai.com\r\ncontent-type: application/json\r\n";
+        say(&mut client, format!("{head}content-length: {}\r\n\r\n{REQUEST}", REQUEST.len())).await;
+        patiently(arrivals.recv()).await.expect("it arrives");
+        drop(client);
+        if is_drained {
+            rig.recorder.event(UpstreamEvent::ReadOn, 1).await;
+            assert_eq!(rig.recorder.settled(), 0, "it is waited for");
+            opened.add_permits(1);
+        }
+        let record = rig.recorder.record().await;
+        assert_eq!(record.outcome, Outcome::ClientGone);
+        assert_eq!(record.status.is_some(), is_drained);
+        assert_eq!(record.usage_source == UsageSource::Provider, is_drained);
+        assert_eq!(rig.recorder.events(UpstreamEvent::ReadOn), usize::from(is_drained));
+    }
+}
+
 #[tokio::test]
 async fn draining_is_bounded_in_time_and_bytes() {
     for http2 in [false, true] {
