@@ -195,11 +195,6 @@ impl Exchange {
         }
     }
 
-    /// Who is told of this exchange.
-    pub(crate) fn observer(&self) -> Arc<dyn Observer> {
-        Arc::clone(self.settler.observer())
-    }
-
     /// Who settles this exchange, and those on its connection.
     pub(crate) fn settler(&self) -> Arc<Settler> {
         Arc::clone(&self.settler)
@@ -219,7 +214,8 @@ impl Exchange {
             provider: Arc::clone(&self.provider.name),
             region: self.region(),
             host: Arc::clone(&self.host),
-            operation: self.call.operation,
+            // Should the agent crash: what was called on it has rows of its own.
+            operation: if self.call.is_websocket { Operation::Session } else { self.call.operation },
             request_model: self.call.model_in_path.clone(),
             credential: self.credential.clone(),
             caller: Arc::clone(&self.caller),
@@ -270,7 +266,7 @@ impl Exchange {
         };
         let bill = Bill { cost: response.cost, pointed: response.pointed };
         if untold.is_nothing() {
-            self.settler.settle(record, bill);
+            self.settler.settle(record, &bill);
         } else {
             self.settler.estimate(record, bill, untold, request.text, drain.clone());
         }

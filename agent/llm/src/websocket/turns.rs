@@ -16,6 +16,9 @@ use crate::usage::UsageSource;
 /// How many turns may be open. Responses come one after the other; of Realtime's, some may overlap.
 const MAX_OPEN: usize = 64;
 
+/// How long a message may be that is read as a whole.
+const MAX_LINE: usize = 4096;
+
 pub(super) struct Turns {
     api: Api,
     /// Asked for with the session.
@@ -25,6 +28,7 @@ pub(super) struct Turns {
     transcription_model: Option<Arc<str>>,
     /// Oldest first.
     open: VecDeque<Turn>,
+    line: Line,
     next: u64,
     pub(super) events: VecDeque<SocketEvent>,
 }
@@ -42,35 +46,45 @@ struct Turn {
     error: Option<ErrorKind>,
     is_answered: bool,
     has_content: bool,
-    events: Option<Events>,
+    /// Reads the events of a Responses turn, which are those of its streams over HTTP.
+    meter: Option<Box<ResponseMeter>>,
 }
 
-/// Reads the events of a Responses turn. They are those of its streams over HTTP, so they are shown to their meter as such.
-struct Events {
-    meter: Box<ResponseMeter>,
-    is_begun: bool,
+/// The message that is being read, as a line of an event stream. Most are short and come in one piece, which their meter can
+/// pass over without reading; longer ones are handed on as they come.
+#[derive(Default)]
+struct Line {
+    bytes: Vec<u8>,
+    is_long: bool,
 }
 
-impl Events {
-    fn new() -> Self {
-        let meter = ResponseMeter::new(Api::Responses, StatusCode::OK, Some("text/event-stream"), None);
-        Self { meter: Box::new(meter), is_begun: false }
-    }
-
-    fn part(&mut self, bytes: &[u8]) {
-        if !std::mem::replace(&mut self.is_begun, true) {
-            self.meter.push(b"data: ");
+impl Line {
+    fn part(&mut self, bytes: &[u8], meter: &mut ResponseMeter) {
+        if !self.is_long && self.bytes.is_empty() {
+            self.bytes.extend_from_slice(b"data: ");
         }
         // In JSON they are white space, in event streams the end of a field.
-        for piece in bytes.split(|byte| matches!(byte, b'\r' | b'\n')) {
-            self.meter.push(piece);
+        let pieces = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
+        if !self.is_long && self.bytes.len() + bytes.len() <= MAX_LINE {
+            return pieces.for_each(|piece| self.bytes.extend_from_slice(piece));
+        }
+        if !std::mem::replace(&mut self.is_long, true) {
+            meter.push(&self.bytes);
+            self.bytes.clear();
+        }
+        pieces.for_each(|piece| meter.push(piece));
+    }
+
+    fn end(&mut self, meter: &mut ResponseMeter) {
+        if self.is_long || !self.bytes.is_empty() {
+            self.bytes.extend_from_slice(b"\n\n");
+            meter.push(&self.bytes);
         }
     }
 
-    fn end(&mut self) {
-        if std::mem::take(&mut self.is_begun) {
-            self.meter.push(b"\n\n");
-        }
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.is_long = false;
     }
 }
 
@@ -82,6 +96,7 @@ impl Turns {
             model: None,
             transcription_model: None,
             open: VecDeque::new(),
+            line: Line::default(),
             next: 0,
             events: VecDeque::new(),
         }
@@ -103,16 +118,17 @@ impl Turns {
 
     /// A piece of a message of the server's.
     pub(super) fn part(&mut self, bytes: &[u8]) {
-        if let Some(events) = self.open.front_mut().and_then(|turn| turn.events.as_mut()) {
-            events.part(bytes);
+        if let Some(meter) = self.open.front_mut().and_then(|turn| turn.meter.as_mut()) {
+            self.line.part(bytes, meter);
         }
     }
 
     /// That message is complete.
     pub(super) fn end_part(&mut self) {
-        if let Some(events) = self.open.front_mut().and_then(|turn| turn.events.as_mut()) {
-            events.end();
+        if let Some(meter) = self.open.front_mut().and_then(|turn| turn.meter.as_mut()) {
+            self.line.end(meter);
         }
+        self.line.clear();
     }
 
     /// What a complete message of the server's says.
@@ -158,6 +174,8 @@ impl Turns {
         if self.open.len() == MAX_OPEN {
             self.end(0, None);
         }
+        let meter = (self.api == Api::Responses)
+            .then(|| Box::new(ResponseMeter::new(Api::Responses, StatusCode::OK, Some("text/event-stream"), None)));
         let turn = Turn {
             number: self.next,
             operation,
@@ -167,7 +185,7 @@ impl Turns {
             error: None,
             is_answered: false,
             has_content: false,
-            events: (self.api == Api::Responses).then(Events::new),
+            meter,
         };
         self.next += 1;
         self.events.push_back(SocketEvent::Began { turn: turn.number, operation, model });
@@ -260,8 +278,8 @@ impl Turns {
 
 impl Turn {
     fn end(self, report: Option<Report>, model: Option<Arc<str>>) -> TurnEnd {
-        if let Some(events) = self.events {
-            let (facts, untold) = events.meter.finish_with_untold();
+        if let Some(meter) = self.meter {
+            let (facts, untold) = meter.finish_with_untold();
             let facts = ResponseFacts { error: facts.error.or(self.error), ..facts };
             return TurnEnd { facts, untold, asked: self.asked };
         }
