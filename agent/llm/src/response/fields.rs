@@ -207,4 +207,25 @@ mod tests {
         assert!(responses.concerns(br#"{"type":"error","code":"server_error","message":"m"}"#, true));
         assert!(!responses.concerns(br#"{"type":"response.created","response":{"error":null,"usage":null}}"#, true));
     }
+
+    /// An event that says something must be read when it comes in one piece, as it is when it comes in several.
+    #[test]
+    fn whatever_ends_or_counts_is_never_passed_over() {
+        for (api, event) in [
+            (Api::CohereChat, r#"{"type":"message-end"}"#),
+            (Api::Transcription, r#"{"type":"transcript.text.done"}"#),
+            (Api::Transcription, r#"{"duration":1.5}"#),
+            (Api::Speech, r#"{"type":"speech.audio.done"}"#),
+            (Api::Images, r#"{"type":"image_edit.completed"}"#),
+            (Api::Images, r#"{"data":[{}]}"#),
+            (Api::Conversations, r#"{"type":"conversation.response.done"}"#),
+            (Api::Conversations, r#"{"type":"conversation.response.error"}"#),
+            (Api::Ollama, r#"{"done_reason":"stop"}"#),
+            (Api::Predict, r#"{"predictions":[{"mimeType":"image/png"}]}"#),
+            (Api::GenerateContent, r#"{"candidates":[{"groundingMetadata":{"webSearchQueries":["q"]}}]}"#),
+            (Api::ChatCompletions, r#"{"object":"error","code":400}"#),
+        ] {
+            assert!(reader(api).concerns(event.as_bytes(), true), "{api:?} {event}");
+        }
+    }
 }

@@ -183,6 +183,10 @@ impl Tally {
     /// Adds what the event said to what is known; tells whether that were any numbers.
     fn settle_item(&mut self) -> bool {
         let item = &mut self.item;
+        // Tools are told again and again while they are called; what counts stands beside the numbers.
+        if self.api == Api::Responses && item.counts.is_empty() {
+            item.shares.clear();
+        }
         // Where an answer took several rounds, its own numbers leave out some of them; the rounds' sum does not.
         item.counts.update(&item.shares);
         let has_counts = !item.counts.is_empty();

@@ -51,7 +51,7 @@ pub(super) static GEMINI: LazyLock<Reader> = LazyLock::new(|| {
             ("usageMetadata.", USAGE),
             ("", ERROR),
         ],
-        &["\"usageMetadata\"", "\"error\"", "\"finishReason\"", "\"blockReason\""],
+        &["\"usageMetadata\"", "\"error\"", "\"finishReason\"", "\"blockReason\"", "\"webSearchQueries\""],
         Some("\"modelVersion\""),
     )
 });
@@ -70,7 +70,7 @@ pub(super) static PREDICT: LazyLock<Reader> = LazyLock::new(|| {
             ),
             ("", ERROR),
         ],
-        &[],
+        &["\"predictions\"", "\"metadata\"", "\"error\""],
         None,
     )
 });

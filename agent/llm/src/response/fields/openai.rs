@@ -119,7 +119,7 @@ pub(super) static CONVERSATIONS: LazyLock<Reader> = LazyLock::new(|| {
             ("usage.", USAGE),
             ("", ERROR),
         ],
-        &["\"usage\"", "\"error\"", "\"conversation.response.error\""],
+        &["\"usage\"", "\"error\"", "\"conversation.response."],
         Some("\"model\""),
     )
 });
@@ -148,7 +148,7 @@ pub(super) static IMAGES: LazyLock<Reader> = LazyLock::new(|| {
             ("usage.", USAGE),
             ("", ERROR),
         ],
-        &["\"usage\"", "\"error\""],
+        &["\"usage\"", "\"error\"", "\"data\"", ".completed\""],
         Some("\"model\""),
     )
 });
@@ -162,7 +162,7 @@ pub(super) static AUDIO: LazyLock<Reader> = LazyLock::new(|| {
             ("usage.", USAGE),
             ("", ERROR),
         ],
-        &["\"usage\"", "\"error\""],
+        &["\"usage\"", "\"error\"", "\"duration\"", ".done\""],
         Some("\"model\""),
     )
 });

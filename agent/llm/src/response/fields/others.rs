@@ -24,7 +24,7 @@ const BILLED: Table = &[
 pub(super) static COHERE: LazyLock<Reader> = LazyLock::new(|| {
     build(
         &[
-            ("", &[("type", Type), ("event_type", Type), ("model", Model), ("finish_reason", Finish)]),
+            ("", &[("type", Type), ("event_type", Type), ("finish_reason", Finish)]),
             ("", &[("delta.finish_reason", Finish)]),
             ("usage.", BILLED),
             ("delta.usage.", BILLED),
@@ -33,7 +33,7 @@ pub(super) static COHERE: LazyLock<Reader> = LazyLock::new(|| {
             ("", ERROR),
             ("delta.", ERROR),
         ],
-        &["\"usage\"", "\"finish_reason\"", "\"error\"", "\"meta\""],
+        &["\"usage\"", "\"finish_reason\"", "\"error\"", "\"meta\"", "\"message-end\"", "\"stream-end\""],
         None,
     )
 });
@@ -77,7 +77,7 @@ pub(super) static OLLAMA: LazyLock<Reader> = LazyLock::new(|| {
             ),
             ("", ERROR),
         ],
-        &["_count\"", "\"done\"", "\"error\""],
+        &["_count\"", "\"done", "\"error\""],
         Some("\"model\""),
     )
 });
