@@ -24,12 +24,16 @@ const NAME: usize = 40;
 pub(crate) fn tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
     let zone = books::zone(args.select.utc);
     let filter = books::filter(&args.select, None, &zone)?;
-    let reader = books::open(&args.select.source)?;
+    let mut reader = books::open(&args.select.source)?;
     let last = args.lines.or(args.select.since.is_none().then_some(LINES));
     let mut cursor = Cursor::new(filter);
     print(&reader.last(&mut cursor, last).map_err(books::told)?, args.json, &zone)?;
     while args.follow {
         std::thread::sleep(INTERVAL);
+        if reader.is_replaced() {
+            reader.reopen().map_err(books::told)?;
+            cursor.rewind();
+        }
         print(&next(&reader, &mut cursor)?, args.json, &zone)?;
     }
     Ok(ExitCode::SUCCESS)

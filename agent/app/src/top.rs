@@ -15,7 +15,8 @@ use ratatui::DefaultTerminal;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Rect;
-use tollgate_ledger::query::{Cursor, Filter, Reader};
+use tollgate_ledger::Line;
+use tollgate_ledger::query::{Cursor, Filter, Flight, QueryError, Reader};
 
 use self::board::{Board, Order, View};
 use self::screen::{Screen, plain};
@@ -94,8 +95,16 @@ impl Live {
         plain(&buffer)
     }
 
+    fn next(&mut self) -> Result<(Vec<Line<'static>>, Vec<Flight>), QueryError> {
+        if self.reader.is_replaced() {
+            self.reader.reopen()?;
+            self.cursor.rewind();
+        }
+        Ok((self.reader.next(&mut self.cursor)?, self.reader.in_flight()?))
+    }
+
     fn look(&mut self) {
-        let looked = self.reader.next(&mut self.cursor).and_then(|lines| Ok((lines, self.reader.in_flight()?)));
+        let looked = self.next();
         self.screen.trouble = match looked {
             Ok((lines, flights)) => {
                 self.board.settle(&lines);

@@ -92,3 +92,41 @@ fn notes(report: &Report, omitted: &[String]) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use tollgate_ledger::query::{Dimension, Row};
+
+    use super::*;
+
+    fn report() -> Report {
+        let totals = Totals { calls: 1_000, input: 1_234_567, output: 7_654, ..Totals::default() };
+        let row = |program: &str, model: &str| Row {
+            key: vec![Some(program.into()), Some(model.into()), None],
+            totals: totals.clone(),
+        };
+        Report {
+            by: vec![Dimension::Program, Dimension::Model, Dimension::Region],
+            rows: vec![
+                row("python3.13", "claude-opus-4-5-20251101"),
+                row("\u{1b}[2J\n漢字漢字漢字漢字漢字漢字", &"m".repeat(1_000)),
+            ],
+            total: totals.clone(),
+            in_flight: 2,
+        }
+    }
+
+    #[test]
+    fn it_is_no_wider_than_the_terminal_and_says_what_it_left_out() {
+        for width in [70, 80, 100, 200] {
+            let text = table(&report(), Some(width));
+            let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("  ")).collect();
+            assert_eq!(lines.len(), 4, "{text}");
+            assert!(lines.iter().all(|line| Span::raw(line.trim_end()).width() <= width), "{width}: {text}");
+            assert_eq!(text.contains("left out, as the terminal is narrow"), width < 200, "{text}");
+            assert!(!text.contains('\u{1b}') && text.contains("2 more in flight"), "{text}");
+        }
+        assert!(table(&report(), Some(1)).contains("Cost"), "what does not fit is shown all the same");
+        assert!(table(&report(), None).contains("Reasoning"));
+    }
+}

@@ -44,14 +44,16 @@ pub(super) fn csv(report: &Report) -> anyhow::Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
-/// Text that a spreadsheet does not take for a formula: programs and models are named by others, and a cell that
-/// begins with one of these runs when the file is opened (OWASP, "CSV Injection").
+/// Text that a spreadsheet does not take for a formula, nor a terminal for a command: programs and models are named by
+/// others, and a cell that begins with one of these runs when the file is opened (OWASP, "CSV Injection").
 pub(super) fn inert(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
-        format!("'{text}").into()
-    } else {
-        text.into()
+    let is_formula = text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
+    if !is_formula && !text.contains(char::is_control) {
+        return text.into();
     }
+    let quote = if is_formula { "'" } else { "" };
+    let plain = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    quote.chars().chain(plain).collect::<String>().into()
 }
 
 /// One object. Money is a string, because JSON's numbers are binary floating point in most readers.
@@ -85,4 +87,26 @@ fn numbers(totals: &Totals) -> impl Iterator<Item = (String, Value)> {
         ("cost_usd".to_owned(), json!(cost(totals))),
         ("cost_is_complete".to_owned(), json!(!totals.is_lower_bound())),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_neither_calculate_nor_steer_a_terminal() {
+        for (text, cell) in [
+            ("gpt-5", "gpt-5"),
+            ("", ""),
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("＝1", "'＝1"),
+            ("\t=1", "\u{fffd}=1"),
+            ("a\u{1b}[2J\r\nb", "a\u{fffd}[2J\u{fffd}\u{fffd}b"),
+        ] {
+            assert_eq!(inert(text), cell);
+        }
+    }
 }

@@ -200,3 +200,73 @@ pub(super) fn plain(buffer: &Buffer) -> String {
         .collect();
     lines.join("\n").trim_end().to_owned() + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tollgate_ledger::query::Flight;
+
+    use super::*;
+
+    fn flight(program: &str, model: &str) -> Flight {
+        Flight {
+            started: std::time::SystemTime::now(),
+            provider: "anthropic".into(),
+            model: Some(model.into()),
+            operation: "chat".into(),
+            program: program.into(),
+            user: "alice".into(),
+            unit: None,
+            container: None,
+        }
+    }
+
+    fn drawn(board: &Board, view: View, (columns, rows): (u16, u16)) -> String {
+        let screen = Screen { view, order: Order::Cost, paused: false, colour: true, keys: true, trouble: None };
+        let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
+        screen.draw(board, &Zoned::now(), buffer.area, &mut buffer);
+        plain(&buffer)
+    }
+
+    #[test]
+    fn eighty_columns_hold_everything_and_any_size_is_drawn() {
+        let mut board = Board::new(Duration::from_mins(1));
+        board.fly(&[flight("python3.13", "claude-opus-4-5"), flight("\u{1b}[2J", &"x".repeat(5_000))]);
+        let told = drawn(&board, View::Models, (80, 24));
+        for expected in
+            ["2 in flight", "claude-opus-4-5", "FLY", "CALLS", "IN/s", "OUT/s", "$/h", "P50", "P95", "ERR", "q quit"]
+        {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        board.fly(&[flight("python3.13", "claude-opus-4-5")]);
+        let told = drawn(&board, View::Both, (80, 24));
+        assert!(told.contains("python3.13") && told.contains("claude-opus-4-5"), "{told}");
+        for size in [(0, 0), (1, 1), (3, 200), (200, 3), (79, 5), (500, 100)] {
+            for view in [View::Both, View::Workloads, View::Models] {
+                assert!(!drawn(&board, view, size).contains('\u{1b}'));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_fit_their_columns() {
+        for (number, text) in [
+            (0.0, "0"),
+            (0.04, "0.0"),
+            (5.0, "5"),
+            (9.94, "9.9"),
+            (9.96, "10"),
+            (999.4, "999"),
+            (999.6, "1.0k"),
+            (99_949.0, "99.9k"),
+            (99_951.0, "100k"),
+            (1_234_567.0, "1.2M"),
+            (5e9, "5G"),
+            (1e15, "lots"),
+        ] {
+            assert_eq!(compact(number), text);
+        }
+        assert_eq!((time(250.0).as_str(), time(1_234.0).as_str(), time(100_000.0).as_str()), ("250ms", "1.2s", "100s"));
+    }
+}

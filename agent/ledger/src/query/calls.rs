@@ -82,6 +82,11 @@ impl Cursor {
         Self { filter, told: HashMap::new(), open: HashSet::new(), newest: 0 }
     }
 
+    /// Before everything that is in a file that took the place of the one which was read.
+    pub fn rewind(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.filter));
+    }
+
     fn tell(&mut self, id: [u8; 16], started: i64) -> bool {
         self.newest = self.newest.max(started);
         self.told.insert(id, started).is_none()

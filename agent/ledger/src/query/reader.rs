@@ -1,5 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub struct Reader {
     connection: Connection,
     texts: RefCell<HashMap<i64, Option<Arc<str>>>>,
     callers: RefCell<HashMap<i64, Arc<Caller>>>,
+    /// Which file it is, whatever its name.
+    identity: Option<(u64, u64)>,
     /// How often an agent had tidied up when these were read: then numbers may be given anew.
     tidied: Cell<i64>,
 }
@@ -39,8 +42,20 @@ impl Reader {
             connection,
             texts: RefCell::default(),
             callers: RefCell::default(),
+            identity: identity(path),
             tidied: Cell::new(0),
         })
+    }
+
+    /// Whether another file has its name now, as after a damaged one was moved aside. This one is read no further then.
+    pub fn is_replaced(&self) -> bool {
+        identity(&self.path).is_some_and(|identity| Some(identity) != self.identity)
+    }
+
+    /// Opens the file that has the name now.
+    pub fn reopen(&mut self) -> Result<(), QueryError> {
+        *self = Self::open(&self.path.clone())?;
+        Ok(())
     }
 
     pub(super) fn error(&self, error: rusqlite::Error) -> QueryError {
@@ -96,6 +111,10 @@ impl Reader {
         self.callers.borrow_mut().insert(id, Arc::clone(&caller));
         Ok(caller)
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 /// How a workload is named: the program, and its container or systemd unit where it has one.
