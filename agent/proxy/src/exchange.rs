@@ -25,7 +25,6 @@ use crate::drain;
 use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
 use crate::http::request::RequestSource;
-use crate::observe::Observer;
 use crate::settle::{Bill, Settler};
 
 /// What is known when the head of a request has been read.

@@ -63,8 +63,8 @@ impl Settler {
     }
 
     /// Settles an exchange whose usage is told as far as it ever will be.
-    pub(crate) fn settle(&self, mut record: Record, bill: Bill) {
-        price(self.prices(), &mut record, &bill);
+    pub(crate) fn settle(&self, mut record: Record, bill: &Bill) {
+        price(self.prices(), &mut record, bill);
         self.observer.settled(record);
     }
 

@@ -83,14 +83,35 @@ fn is_prompt(key: &[u8]) -> bool {
     )
 }
 
-/// Whose elements are messages.
-fn holds_messages(key: &[u8]) -> bool {
-    matches!(key, b"contents" | b"input" | b"messages")
+/// What is being read.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    /// One value.
+    Value,
+    /// A whole request, of which only some members are read by the model.
+    Request,
+    /// A request that is made of messages.
+    Conversation,
 }
 
-/// Whose keys are read by the model too: they name the parameters.
-fn holds_tools(key: &[u8]) -> bool {
-    matches!(key, b"functions" | b"toolConfig" | b"tools")
+/// In which member of a request.
+#[derive(Clone, Copy, PartialEq)]
+enum Member {
+    /// Its elements are messages.
+    Messages,
+    /// Its keys are read by the model too: they name the parameters.
+    Tools,
+    Other,
+}
+
+impl Member {
+    fn of(key: &[u8]) -> Self {
+        match key {
+            b"contents" | b"input" | b"messages" => Self::Messages,
+            b"functions" | b"toolConfig" | b"tools" => Self::Tools,
+            _ => Self::Other,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -104,10 +125,8 @@ enum Text {
 
 /// The state between two pieces of a value.
 pub(crate) struct Gather {
-    /// The value is a whole request, of which only some members are read by the model.
-    is_request: bool,
-    /// The request is a conversation, which is made of messages.
-    is_conversation: bool,
+    source: Source,
+    member: Member,
     depth: u32,
     /// A bit for each open container, the innermost lowest: whether it is an object.
     objects: u64,
@@ -119,17 +138,15 @@ pub(crate) struct Gather {
     is_opaque: bool,
     /// The depth of the outermost container whose content is not text; zero if there is none.
     opaque_from: u32,
-    in_messages: bool,
-    in_tools: bool,
     key: [u8; MAX_KEY],
     key_length: u8,
 }
 
 impl Gather {
-    fn new(is_request: bool) -> Self {
+    fn new(source: Source) -> Self {
         Self {
-            is_request,
-            is_conversation: false,
+            source,
+            member: Member::Other,
             depth: 0,
             objects: 0,
             at_key: false,
@@ -137,8 +154,6 @@ impl Gather {
             escaping: false,
             is_opaque: false,
             opaque_from: 0,
-            in_messages: false,
-            in_tools: false,
             key: [0; MAX_KEY],
             key_length: 0,
         }
@@ -146,12 +161,15 @@ impl Gather {
 
     /// For the body of a request: what the model is given to read, text by text.
     pub(crate) fn request(operation: Operation) -> Self {
-        Self { is_conversation: matches!(operation, Operation::Chat | Operation::GenerateContent), ..Self::new(true) }
+        Self::new(match operation {
+            Operation::Chat | Operation::GenerateContent => Source::Conversation,
+            _ => Source::Request,
+        })
     }
 
     /// For one value: all the text in it, as one.
     pub(crate) fn value() -> Self {
-        Self::new(false)
+        Self::new(Source::Value)
     }
 
     /// Takes the next piece. Gives how much of it belongs to the value where that ends in it.
@@ -174,6 +192,10 @@ impl Gather {
         None
     }
 
+    fn is_request(&self) -> bool {
+        self.source != Source::Value
+    }
+
     fn is_object(&self) -> bool {
         self.depth > 0 && self.depth <= MAX_DEPTH && self.objects & 1 == 1
     }
@@ -189,7 +211,7 @@ impl Gather {
             b':' if self.depth > 0 => self.at_key = false,
             b' ' | b'\t' | b'\r' | b'\n' => {}
             // A number or a word that is the whole value, or what follows a value that is missing.
-            _ if self.depth == 0 && !self.is_request => return Some(0),
+            _ if self.depth == 0 && !self.is_request() => return Some(0),
             _ => {}
         }
         None
@@ -202,20 +224,25 @@ impl Gather {
         } else if self.opaque_from > 0
             || self.depth > MAX_DEPTH
             || self.is_opaque && self.is_object()
-            || self.is_request && self.depth == 0
+            || self.is_request() && self.depth == 0
         {
             Text::PassedOver
         } else {
             Text::Taken
         };
         // A text instead of messages, or beside them, makes one.
-        if self.text == Text::Taken && self.depth == 1 && self.is_conversation {
+        if self.text == Text::Taken && self.depth == 1 && self.source == Source::Conversation {
             sampler.message();
         }
     }
 
     fn open(&mut self, is_object: bool, sampler: &mut Sampler) {
-        if is_object && self.depth == 2 && self.is_conversation && self.in_messages && self.opaque_from == 0 {
+        if is_object
+            && self.depth == 2
+            && self.source == Source::Conversation
+            && self.member == Member::Messages
+            && self.opaque_from == 0
+        {
             sampler.message();
         }
         let is_opaque = self.is_opaque && (self.is_object() || self.depth == 0);
@@ -231,7 +258,7 @@ impl Gather {
     }
 
     fn close(&mut self) -> Option<usize> {
-        let Some(depth) = self.depth.checked_sub(1) else { return (!self.is_request).then_some(0) };
+        let Some(depth) = self.depth.checked_sub(1) else { return (!self.is_request()).then_some(0) };
         if self.depth <= MAX_DEPTH {
             self.objects >>= 1;
         }
@@ -240,7 +267,7 @@ impl Gather {
             self.opaque_from = 0;
         }
         self.is_opaque = false;
-        (depth == 0 && !self.is_request).then_some(1)
+        (depth == 0 && !self.is_request()).then_some(1)
     }
 
     /// Takes what is here of a string; gives how much that is.
@@ -250,29 +277,29 @@ impl Gather {
             self.take(&bytes[..1], sampler);
             return 1;
         }
-        match memchr2(b'"', b'\\', bytes) {
-            None => {
-                self.take(bytes, sampler);
-                bytes.len()
-            }
-            Some(at) if bytes[at] == b'\\' => {
-                self.take(&bytes[..=at], sampler);
-                self.escaping = true;
-                at + 1
-            }
-            Some(at) => {
+        let mut seen = 0;
+        while let Some(at) = memchr2(b'"', b'\\', &bytes[seen..]) {
+            let at = seen + at;
+            if bytes[at] == b'"' {
                 self.take(&bytes[..at], sampler);
                 self.end_text(sampler);
-                at + 1
+                return at + 1;
+            }
+            seen = at + 2;
+            if seen > bytes.len() {
+                self.escaping = true;
+                break;
             }
         }
+        self.take(bytes, sampler);
+        bytes.len()
     }
 
     fn take(&mut self, bytes: &[u8], sampler: &mut Sampler) {
         match self.text {
             Text::Taken => sampler.push(bytes),
             Text::Key => {
-                if self.in_tools && self.depth > 1 {
+                if self.member == Member::Tools && self.depth > 1 {
                     sampler.push(bytes);
                 }
                 let room = MAX_KEY - usize::from(self.key_length);
@@ -289,15 +316,16 @@ impl Gather {
         let text = std::mem::replace(&mut self.text, Text::Out);
         if text == Text::Key {
             let key = &self.key[..usize::from(self.key_length)];
-            if self.is_request && self.depth == 1 {
+            if self.is_request() && self.depth == 1 {
                 self.is_opaque = !is_prompt(key);
-                self.in_messages = holds_messages(key);
-                self.in_tools = holds_tools(key);
+                self.member = Member::of(key);
             } else {
-                self.is_opaque = !self.in_tools && is_opaque(key);
+                self.is_opaque = self.member != Member::Tools && is_opaque(key);
             }
         }
-        if self.is_request && (text == Text::Taken || text == Text::Key && self.in_tools && self.depth > 1) {
+        if self.is_request()
+            && (text == Text::Taken || text == Text::Key && self.member == Member::Tools && self.depth > 1)
+        {
             sampler.separate();
         }
     }

@@ -34,7 +34,7 @@ impl Places {
     pub(crate) fn of(api: Api) -> Self {
         let at = |streamed, whole| Self { streamed: Some(streamed), whole: Some(whole) };
         match api {
-            Api::ChatCompletions => at(&DELTA, &MESSAGE),
+            Api::ChatCompletions | Api::CohereChat => at(&DELTA, &MESSAGE),
             Api::Completions => at(&TEXT, &TEXT),
             Api::Responses => at(&DELTA, &OUTPUT),
             Api::Messages
@@ -43,7 +43,6 @@ impl Places {
             | Api::BedrockConverse
             | Api::BedrockConverseStream => at(&DELTA, &CONTENT),
             Api::GenerateContent => at(&PARTS, &PARTS),
-            Api::CohereChat => at(&DELTA, &MESSAGE),
             Api::Conversations => at(&CONTENT, &CONTENT),
             Api::Ollama => at(&MESSAGE, &MESSAGE),
             _ => Self { streamed: None, whole: None },

@@ -94,7 +94,7 @@ impl Session {
         };
         let bill = Bill { cost: facts.cost, pointed: facts.pointed };
         if untold.is_nothing() {
-            self.settler.settle(record, bill);
+            self.settler.settle(record, &bill);
         } else {
             self.settler.estimate(record, bill, untold, asked, self.drain.clone());
         }

@@ -191,7 +191,7 @@ fn settled(record: Record, bill: Bill, prices: Option<Prices>) -> Record {
     if let Some(prices) = prices {
         settler.use_prices(Arc::new(prices));
     }
-    settler.settle(record, bill);
+    settler.settle(record, &bill);
     recorder.take().pop().expect("settled").2
 }
 

@@ -46,8 +46,9 @@ const STREAM: &str =
 
 /// A stream of chat with these events.
 fn events(events: &[&str]) -> &'static str {
-    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    Box::leak((STREAM.to_owned() + &events).into_boxed_str())
+    let events = events.iter().flat_map(|event| ["data: ", event, "\n\n"]);
+    let all: String = std::iter::once(STREAM).chain(events).collect();
+    Box::leak(all.into_boxed_str())
 }
 
 /// [`TEXT`], in three deltas, without usage.

@@ -10,7 +10,8 @@ fn sample(text: &[u8], cut: usize) -> Sample {
 
 /// Words of many lengths, numbered so that no two parts are alike.
 fn prose(words: usize) -> String {
-    (0..words).map(|n| format!("{} {n} ", &"abcdefghijklmnop"[..1 + n * 7 % 16])).collect()
+    let word = |n: usize| ["abcdefghijklmnop"[n * 7 % 16..].to_owned(), n.to_string()].join(" ");
+    (0..words).map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn words(text: &str) -> u64 {
@@ -52,7 +53,7 @@ proptest! {
                 if c.is_ascii() { vec![c.to_string()] } else { units.iter().map(|unit| format!("\\u{unit:04x}")).collect() }
             }).collect();
         }
-        let read = unescape(written[1..written.len() - 1].as_bytes());
+        let read = unescape(&written.as_bytes()[1..written.len() - 1]);
         prop_assert_eq!(read.as_str(), text);
     }
 
