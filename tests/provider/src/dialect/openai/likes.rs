@@ -113,7 +113,7 @@ pub(super) fn first_event(ask: &Ask) -> Option<Event> {
             chunk
                 .field("id", "")
                 .field("object", "chat.completion.chunk")
-                .field("model", ask.model_name())
+                .field("model", super::snapshot(ask.model_name()))
                 .field("choices", &EMPTY)
                 .field("x_groq", &obj! { "id" => ask.seed.id("req_", 26) });
         }
