@@ -40,19 +40,25 @@ fn run(choice: u8, pieces: &[(Sender, &[u8])], size: usize) -> (String, String, 
         for part in piece.chunks(size.max(1)) {
             meter.push(sender, part);
             for event in meter.events() {
-                match &event {
-                    SocketEvent::Began { turn, .. } => assert!(open.insert(*turn)),
-                    SocketEvent::Answered { turn, .. } => assert!(open.contains(turn)),
-                    SocketEvent::Ended { turn, .. } => assert!(open.remove(turn)),
+                // The samples of text for estimates have a target of their own.
+                let told = match &event {
+                    SocketEvent::Ended { turn, end } => format!("{turn}: {:?}", end.facts),
+                    event => format!("{event:?}"),
+                };
+                match event {
+                    SocketEvent::Began { turn, .. } => assert!(open.insert(turn)),
+                    SocketEvent::Answered { turn, .. } => assert!(open.contains(&turn)),
+                    SocketEvent::Ended { turn, .. } => assert!(open.remove(&turn)),
                 }
                 assert!(open.len() <= 64);
-                events.push(format!("{event:?}"));
+                events.push(told);
             }
         }
     }
     let remains = meter.finish();
     assert_eq!(remains.open.iter().map(|(turn, _)| *turn).collect::<HashSet<_>>(), open);
-    (format!("{events:?}"), format!("{remains:?}"), remains.unmetered)
+    let facts: Vec<_> = remains.open.iter().map(|(turn, end)| (turn, &end.facts)).collect();
+    (format!("{events:?}"), format!("{facts:?}"), remains.unmetered)
 }
 
 fuzz_target!(|bytes: &[u8]| {
