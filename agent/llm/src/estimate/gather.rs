@@ -184,7 +184,7 @@ impl Gather {
                 at += 1;
             } else {
                 at += self.inside(&bytes[at..], sampler);
-                if self.text == Text::Out && self.depth == 0 {
+                if self.text == Text::Out && self.depth == 0 && !self.is_request() {
                     return Some(at);
                 }
             }

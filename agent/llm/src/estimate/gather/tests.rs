@@ -93,6 +93,11 @@ fn nesting_without_end_is_passed_over() {
     assert_eq!(request(&deep).0, "after|");
 }
 
+#[test]
+fn a_request_goes_on_after_what_does_not_belong_there() {
+    assert_eq!(request(r#""odd", 1 ] {"messages":[{"content":"hi"}]}"#), ("hi|".to_owned(), 1));
+}
+
 proptest! {
     #[test]
     fn the_same_text_is_gathered_whatever_the_cuts(
