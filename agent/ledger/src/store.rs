@@ -13,6 +13,8 @@ pub mod schema;
 mod writer;
 
 pub use error::StoreError;
+#[doc(hidden)]
+pub use journal::journal_counts;
 pub use ledger::{Figures, Ledger, Settings, Trouble};
 pub use open::{FILE, open_read_only};
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 use tollgate_workload::Caller;
 
-use super::row::{End, Row, clipped};
+use super::row::{End, Row, Text, clipped};
 use super::schema::COUNTS;
 use crate::record::Id;
 
@@ -91,23 +91,23 @@ impl Names {
     pub(super) fn insert(&mut self, connection: &Connection, row: &Row, end: &End) -> rusqlite::Result<()> {
         let texts = [
             self.text(connection, Some(row.provider.as_str()))?,
-            self.text(connection, row.region.as_ref().map(|text| text.as_str()))?,
+            self.text(connection, row.region.as_ref().map(Text::as_str))?,
             self.text(connection, Some(row.host.as_str()))?,
             self.text(connection, Some(&row.operation))?,
-            self.text(connection, row.request_model.as_ref().map(|text| text.as_str()))?,
-            self.text(connection, end.response_model.as_ref().map(|text| text.as_str()))?,
+            self.text(connection, row.request_model.as_ref().map(Text::as_str))?,
+            self.text(connection, end.response_model.as_ref().map(Text::as_str))?,
             self.text(connection, Some(&end.source))?,
             self.text(connection, end.tier.as_deref())?,
-            self.text(connection, end.price_from.as_ref().map(|text| text.as_str()))?,
+            self.text(connection, end.price_from.as_ref().map(Text::as_str))?,
             self.text(connection, end.price_status.as_deref())?,
             self.text(connection, Some(&end.outcome))?,
             self.text(connection, end.reason.as_deref())?,
             self.text(connection, end.error_type.as_deref())?,
-            self.text(connection, row.credential.as_ref().map(|text| text.as_str()))?,
+            self.text(connection, row.credential.as_ref().map(Text::as_str))?,
         ];
         let caller = self.caller(connection, &row.caller.0)?;
         let (nano, atto) = end.cost.unzip();
-        let request_id = end.request_id.as_ref().map(|text| text.as_str());
+        let request_id = end.request_id.as_ref().map(Text::as_str);
         let pid = row.caller.0.pid;
         let mut values: Vec<&dyn ToSql> = Vec::with_capacity(56);
         let id = &row.id.as_bytes()[..];
@@ -135,11 +135,11 @@ impl Names {
     /// Writes an exchange that has not ended.
     pub(super) fn open(&mut self, connection: &Connection, instance: i64, row: &Row) -> rusqlite::Result<()> {
         let provider = self.text(connection, Some(row.provider.as_str()))?;
-        let region = self.text(connection, row.region.as_ref().map(|text| text.as_str()))?;
+        let region = self.text(connection, row.region.as_ref().map(Text::as_str))?;
         let host = self.text(connection, Some(row.host.as_str()))?;
         let operation = self.text(connection, Some(&row.operation))?;
-        let model = self.text(connection, row.request_model.as_ref().map(|text| text.as_str()))?;
-        let credential = self.text(connection, row.credential.as_ref().map(|text| text.as_str()))?;
+        let model = self.text(connection, row.request_model.as_ref().map(Text::as_str))?;
+        let credential = self.text(connection, row.credential.as_ref().map(Text::as_str))?;
         let caller = self.caller(connection, &row.caller.0)?;
         connection.prepare_cached("INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute(
             params![

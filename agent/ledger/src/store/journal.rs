@@ -26,6 +26,8 @@ use super::row::Row;
 use crate::record::Id;
 
 pub(super) use self::leftover::{Leftover, leftovers};
+#[doc(hidden)]
+pub use self::read::journal_counts;
 pub(super) use self::read::read;
 
 /// Bytes after which a file is followed by another.
@@ -197,7 +199,7 @@ impl Journal {
     }
 
     /// Removes a file: all that it tells is in the ledger, or copied.
-    pub(super) fn retire(&self, segment: Segment) {
+    pub(super) fn retire(&self, segment: &Segment) {
         remove(&segment.path);
         self.size.fetch_sub(segment.size.load(Ordering::Relaxed), Ordering::Relaxed);
     }

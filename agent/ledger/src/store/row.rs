@@ -47,6 +47,7 @@ pub(super) struct Row {
 }
 
 /// How an exchange ended. Durations in microseconds.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column, and any may meet any other")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct End {
     pub(super) duration: i64,

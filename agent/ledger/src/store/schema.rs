@@ -12,7 +12,7 @@ use super::error::StoreError;
 pub const BUCKET: i64 = 15 * 60 * 1_000_000;
 
 /// The version of the newest of [`MIGRATIONS`].
-pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+pub(super) const VERSION: i64 = MIGRATIONS.len().cast_signed() as i64;
 
 /// The columns of `exchange` and `rollup` that usage is counted in, as the fields of [`tollgate_llm::Usage`] are named.
 pub const COUNTS: [&str; 19] = [

@@ -343,7 +343,7 @@ fn texts_that_nobody_refers_to_go_and_agents_do_not_use_their_numbers() {
     let strange = Record { started: old, request_id: None, ..chat() };
     let caller =
         std::sync::Arc::new(tollgate_workload::Caller { cgroup: Some("/once".into()), ..(*strange.caller).clone() });
-    other.settled(&Record { caller: caller.clone(), ..strange.clone() });
+    other.settled(&Record { caller: std::sync::Arc::clone(&caller), ..strange.clone() });
     wait("the row", || other.figures().written == 1);
     let count = "SELECT count(*) FROM text WHERE value = '/once'";
     assert_eq!(place.number(count), 1);

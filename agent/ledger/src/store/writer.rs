@@ -5,7 +5,7 @@
 
 mod upkeep;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub(super) struct Writer {
     /// The same in the order in which they began, but for those that are written.
     unwritten: VecDeque<(Instant, Id)>,
     /// Exchanges that have ended and are not committed.
-    closing: Vec<Box<Row>>,
+    closing: Vec<Row>,
     /// Rows taken off the queue.
     taken: u64,
     /// Journal files that were followed by others, each with how many rows had been queued then.
@@ -173,7 +173,7 @@ impl Writer {
     fn enter(&mut self, row: Box<Row>) {
         if row.end.is_some() {
             self.shared.waits_since(Instant::now());
-            self.closing.push(row);
+            self.closing.push(*row);
         } else {
             self.unwritten.push_back((Instant::now(), row.id));
             self.open.insert(row.id, Open { row, written: false });
@@ -192,7 +192,7 @@ impl Writer {
                 }
                 self.shared.succeeded();
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -222,7 +222,7 @@ impl Writer {
         }
     }
 
-    fn failed(&mut self, error: StoreError) {
+    fn failed(&mut self, error: &StoreError) {
         let wait = self.retry.map_or(RETRY.0, |(_, wait)| (wait * 2).min(RETRY.1));
         if self.retry.is_none() {
             tracing::error!(%error, directory = %self.directory.display(), "the ledger cannot be written; calls go on and are kept for later");
@@ -244,7 +244,7 @@ impl Writer {
             // A file system that comes back may come back as another.
             self.book = None;
         }
-        self.shared.failed(&error);
+        self.shared.failed(error);
     }
 
     /// One transaction: what has ended, and what has been open for a while.
@@ -256,7 +256,7 @@ impl Writer {
             .take_while(|(since, _)| now.duration_since(*since) >= SETTLED_SOON)
             .map(|(_, id)| *id)
             .collect();
-        let ended: std::collections::HashSet<Id> = self.closing.iter().map(|row| row.id).collect();
+        let ended: HashSet<Id> = self.closing.iter().map(|row| row.id).collect();
         let opened: Vec<&Open> = due
             .iter()
             .filter(|id| !ended.contains(id))
@@ -318,7 +318,7 @@ impl Writer {
     fn settle_overflowed(&mut self) {
         for id in std::mem::take(&mut *self.shared.overflowed.lock()) {
             if let Some(open) = self.open.get(&id) {
-                self.closing.push(Box::new(open.row.as_ref().clone().lost(SystemTime::now())));
+                self.closing.push(open.row.as_ref().clone().lost(SystemTime::now()));
             }
         }
     }
@@ -340,7 +340,7 @@ impl Writer {
             let (segment, _) = self.retiring.pop_front().expect("it is there");
             let journal = &self.shared.journal;
             if self.open.values().all(|open| journal.copy(&open.row)) {
-                journal.retire(segment);
+                journal.retire(&segment);
                 journal.turned();
             } else {
                 // No room: it stays, and is tried again after the next turn.
@@ -376,13 +376,13 @@ impl Writer {
             }
             // Of those that are open, only the ones that the queue did not take are new, and have no row yet.
             let mut is_known = connection.prepare_cached("SELECT 1 FROM exchange WHERE started = ? AND id = ?")?;
-            let mut known = Vec::new();
+            let mut known = HashSet::new();
             for row in opened.values() {
                 if is_known.exists(rusqlite::params![row.started, &row.id.as_bytes()[..]])? {
-                    known.push(row.id);
+                    known.insert(row.id);
                 }
             }
-            known.iter().for_each(|id| drop(opened.remove(id)));
+            opened.retain(|id, _| !known.contains(id));
             Ok(())
         })?;
         for id in ended {
@@ -423,7 +423,7 @@ impl Writer {
             tracing::debug!(%error, "the ledger does not know that this agent has ended");
         }
         for segment in last.into_iter().chain(self.retiring.into_iter().map(|(segment, _)| segment)) {
-            self.shared.journal.retire(segment);
+            self.shared.journal.retire(&segment);
         }
     }
 }

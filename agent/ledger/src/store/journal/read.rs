@@ -46,3 +46,17 @@ fn next(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
     Ok(length > 0)
 }
+
+/// How many exchanges a journal tells of: ended ones, and ones that are open. `None` where it is none of ours. For fuzzing.
+#[doc(hidden)]
+pub fn journal_counts(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (mut open, mut ended) = (HashMap::new(), 0);
+    read(bytes, &mut open, |row| {
+        // What is read is written again without loss.
+        let again = serde_json::to_vec(&row).expect("a row is text and numbers");
+        assert_eq!(serde_json::from_slice::<Row>(&again).expect("it was written by us"), row);
+        ended += 1;
+    })
+    .expect("memory does not fail")?;
+    Some((ended, open.len()))
+}

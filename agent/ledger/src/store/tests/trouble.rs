@@ -55,7 +55,7 @@ fn a_full_disk_stops_nobody_and_loses_nothing() {
         // Room again: for all of it.
         mount(None::<&str>, place.disk.path(), None::<&str>, MsFlags::MS_REMOUNT, Some("size=200m")).unwrap();
         fs::remove_file(&fill).unwrap();
-        wait("all rows", || place.number("SELECT count(*) FROM exchange") == count as i64 + 1);
+        wait("all rows", || place.number("SELECT count(*) FROM exchange") == count.cast_signed() + 1);
         wait("no trouble", || ledger.figures().trouble.is_none());
         ledger.close();
         assert_eq!(place.number("SELECT count(*) FROM exchange WHERE is_lost"), 0);
@@ -83,7 +83,7 @@ fn beyond_all_bounds_rows_are_counted_as_lost_and_still_known_to_have_been() {
         wait("the others", || ledger.figures().trouble.is_none() && ledger.figures().queued == 0);
         ledger.close();
         let kept = place.number("SELECT count(*) FROM exchange");
-        assert_eq!(kept as u64 + figures.lost, 20_000);
+        assert_eq!(kept.cast_unsigned() + figures.lost, 20_000);
     });
 }
 
@@ -93,7 +93,7 @@ fn a_read_only_disk_is_waited_for() {
         let place = Place::new();
         tmpfs(place.disk.path(), "size=64m");
         let remount = |flags| {
-            mount(None::<&str>, place.disk.path(), None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>).unwrap()
+            mount(None::<&str>, place.disk.path(), None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>).unwrap();
         };
         let ledger = place.start();
         ledger.settled(&chat());
