@@ -7,6 +7,7 @@ mod estimates;
 mod http1;
 mod http2;
 mod log;
+mod prices;
 mod splice;
 mod stress;
 mod support;
