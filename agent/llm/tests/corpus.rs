@@ -201,6 +201,35 @@ fn every_cut_gives_the_same() {
 }
 
 #[test]
+fn every_cut_gives_the_same_even_to_a_reader_of_another_api() {
+    let apis = [
+        Api::ChatCompletions,
+        Api::Responses,
+        Api::Embeddings,
+        Api::Images,
+        Api::Transcription,
+        Api::Messages,
+        Api::GenerateContent,
+        Api::Predict,
+        Api::BedrockConverseStream,
+        Api::BedrockInvokeStream,
+        Api::CohereChat,
+        Api::Rerank,
+        Api::Conversations,
+        Api::Ollama,
+    ];
+    for mut case in cases() {
+        for api in apis {
+            case.api = api;
+            let whole = case.facts([&case.body[..]]);
+            for size in [1, 60] {
+                assert_eq!(case.facts(case.body.chunks(size)), whole, "{} as {api:?} in pieces of {size}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_broken_off_answer_never_claims_other_final_numbers() {
     for case in cases() {
         let whole = case.facts([&case.body[..]]);
