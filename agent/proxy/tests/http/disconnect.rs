@@ -187,7 +187,7 @@ async fn draining_is_bounded_in_time_and_bytes() {
 }
 
 #[tokio::test]
-async fn stopping_waits_for_what_is_drained_and_records_what_it_cuts_off() {
+async fn stopping_waits_for_what_is_drained() {
     for finishes in [true, false] {
         let site = Site::new().await;
         let rig = Rig::metering(&site, drain(PATIENCE, 1 << 20));
