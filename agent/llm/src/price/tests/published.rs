@@ -102,6 +102,7 @@ fn openai_sound_pictures_embeddings_and_tools() {
             ("gpt-image-1", picture, "0.045825"),
             ("text-embedding-3-small", text(M, 0), "0.02"),
             ("text-embedding-3-large", text(M, 0), "0.13"),
+            ("omni-moderation-latest", text(M, 0), "0"),
             ("text-embedding-ada-002", text(M, 0), "0.1"),
             ("gpt-4o-transcribe", Usage { input: M, input_audio: M, output: M, ..Usage::default() }, "16"),
             ("gpt-5", Usage { web_searches: 3, ..text(1000, 100) }, "0.03225"),
