@@ -22,11 +22,12 @@ fn file(args: &LedgerArgs) -> anyhow::Result<PathBuf> {
 /// Opens the ledger to read it.
 pub(crate) fn open(args: &LedgerArgs) -> anyhow::Result<Reader> {
     let path = file(args)?;
-    Reader::open(&path).map_err(|error| told(error).into())
+    Reader::open(&path).map_err(told)
 }
 
 /// The error with its exit code and the next step.
-pub(crate) fn told(error: QueryError) -> Coded {
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(crate) fn told(error: QueryError) -> anyhow::Error {
     let (code, next) = if error.is_missing() {
         (NO_INPUT, "; `tollgate run` writes one as calls are made, and --ledger FILE reads another")
     } else if error.is_denied() {
@@ -36,7 +37,7 @@ pub(crate) fn told(error: QueryError) -> Coded {
     } else {
         (1, "")
     };
-    Coded::new(code, format!("{error}{next}"))
+    Coded::new(code, format!("{error}{next}")).into()
 }
 
 /// Where days begin: here, or in Greenwich.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tollgate_ledger::query::{Cursor, Reader, timestamp, workload};
+use tollgate_ledger::query::{Cursor, timestamp, workload};
 use tollgate_ledger::{Line, dollars, name, thousands};
 
 use crate::books;
@@ -28,19 +28,17 @@ pub(crate) fn tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
     let last = args.lines.or(args.select.since.is_none().then_some(LINES));
     let mut cursor = Cursor::new(filter);
     print(&reader.last(&mut cursor, last).map_err(books::told)?, args.json, &zone)?;
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(INTERVAL);
         if reader.is_replaced() {
             reader.reopen().map_err(books::told)?;
             cursor.rewind();
         }
-        print(&next(&reader, &mut cursor)?, args.json, &zone)?;
+        print(&reader.next(&mut cursor).map_err(books::told)?, args.json, &zone)?;
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn next(reader: &Reader, cursor: &mut Cursor) -> anyhow::Result<Vec<Line<'static>>> {
-    reader.next(cursor).map_err(|error| books::told(error).into())
 }
 
 fn print(lines: &[Line<'_>], json: bool, zone: &TimeZone) -> anyhow::Result<()> {

@@ -166,7 +166,7 @@ fn add(rows: &mut BTreeMap<Key, Sum>, prices: &Prices, charge: &Charge<'_>, hour
     let whole = whole.map(|(status, quantity, cost)| (REQUESTS, status, quantity, cost));
     let key = key(line, status, hourly);
     for (meter, status, quantity, cost) in parts.chain(whole) {
-        let sum = rows.entry(Key { meter, status, ..key.clone() }).or_default();
+        let sum = rows.entry(Key { status, meter, ..key.clone() }).or_default();
         sum.calls = sum.calls.saturating_add(charge.calls);
         sum.quantity = sum.quantity.saturating_add(quantity.into());
         sum.cost = sum.cost.saturating_add(cost);

@@ -36,7 +36,7 @@ pub(super) fn csv(report: &Report) -> anyhow::Result<Vec<u8>> {
     let titles = counts(&Totals::default()).map(|(title, _)| title);
     writer.write_record(report.by.iter().map(|dimension| dimension.as_str()).chain(titles).chain(["cost_usd"]))?;
     for row in &report.rows {
-        let key = row.key.iter().map(|part| Cow::from(inert(part.as_deref().unwrap_or_default())));
+        let key = row.key.iter().map(|part| inert(part.as_deref().unwrap_or_default()));
         let numbers = counts(&row.totals).map(|(_, count)| Cow::from(count.to_string()));
         let cost = cost(&row.totals).unwrap_or_default();
         writer.write_record(key.chain(numbers).chain([cost.into()]).map(Cow::into_owned))?;

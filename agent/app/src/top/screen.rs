@@ -196,7 +196,7 @@ pub(super) fn plain(buffer: &Buffer) -> String {
     let lines: Vec<String> = buffer
         .content()
         .chunks(width)
-        .map(|cells| cells.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned())
+        .map(|cells| cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>().trim_end().to_owned())
         .collect();
     lines.join("\n").trim_end().to_owned() + "\n"
 }

@@ -2,12 +2,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, write};
+use parking_lot::Mutex;
 
 use super::support::{Shelf, ended, opened, wait};
 
@@ -39,14 +40,14 @@ impl Terminal {
         std::thread::spawn(move || {
             let (mut output, mut bytes) = (File::from(output), [0; 4096]);
             while let Ok(number @ 1..) = output.read(&mut bytes) {
-                into.lock().expect("nobody panics").extend_from_slice(&bytes[..number]);
+                into.lock().extend_from_slice(&bytes[..number]);
             }
         });
         Self { child, master: pty.master, slave: pty.slave, before, seen }
     }
 
     fn has_seen(&self, text: &str) -> bool {
-        let seen = self.seen.lock().expect("nobody panics");
+        let seen = self.seen.lock();
         String::from_utf8_lossy(&seen).contains(text)
     }
 
@@ -55,7 +56,7 @@ impl Terminal {
     }
 
     /// That it ended well and left the terminal as it was.
-    fn is_left_clean(mut self) {
+    fn expect_clean(mut self) {
         let mut code = None;
         wait("it ends", || {
             code = self.child.try_wait().expect("it is ours");
@@ -114,7 +115,7 @@ fn it_shows_calls_follows_the_ledger_and_quits_on_q() {
     terminal.type_in(b"p");
     wait("keys are heard", || terminal.has_seen("paused"));
     terminal.type_in(b"q");
-    terminal.is_left_clean();
+    terminal.expect_clean();
 }
 
 #[test]
@@ -123,16 +124,16 @@ fn it_fits_the_terminal_when_that_changes() {
     let terminal = Terminal::start(&shelf);
     wait("it is drawn", || terminal.has_seen("claude-opus-4-5") && terminal.has_seen("sort:"));
     for (columns, rows) in [("120", "40"), ("20", "5"), ("1", "1"), ("80", "24")] {
-        let from = terminal.seen.lock().expect("nobody panics").len();
+        let from = terminal.seen.lock().len();
         let slave = Stdio::from(terminal.slave.try_clone().expect("it can be shared"));
         let resized = Command::new("stty").args(["cols", columns, "rows", rows]).stdin(slave).status();
         assert!(resized.expect("stty is there").success());
         // The terminal is not the child's own, so that the kernel does not tell it.
         kill(Pid::from_raw(terminal.child.id().cast_signed()), Signal::SIGWINCH).expect("it lives");
-        wait("it is drawn anew", || terminal.seen.lock().expect("nobody panics").len() > from);
+        wait("it is drawn anew", || terminal.seen.lock().len() > from);
     }
     terminal.type_in(&[3]);
-    terminal.is_left_clean();
+    terminal.expect_clean();
 }
 
 #[test]
@@ -142,6 +143,6 @@ fn it_leaves_the_terminal_clean_when_it_is_told_to_end() {
         let terminal = Terminal::start(&shelf);
         wait("it is drawn", || terminal.has_seen("claude-opus-4-5"));
         kill(Pid::from_raw(terminal.child.id().cast_signed()), signal).expect("it lives");
-        terminal.is_left_clean();
+        terminal.expect_clean();
     }
 }

@@ -71,7 +71,7 @@ impl Condition {
             return;
         }
         let likes = vec!["value GLOB ?"; globs.len()].join(" OR ");
-        self.sql.push_str(&format!(" AND {column} IN (SELECT id FROM text WHERE {likes})"));
+        self.sql.extend([" AND ", column, " IN (SELECT id FROM text WHERE ", &likes, ")"]);
         self.values.extend(globs.iter().cloned().map(Value::from));
     }
 }

@@ -221,8 +221,8 @@ impl<'a> Groups<'a> {
         if let Some(number) = self.numbers.get(&name) {
             return *number;
         }
+        let number = i64::try_from(self.moments.len()).unwrap_or(i64::MAX);
         self.moments.push(Arc::clone(&name));
-        let number = self.moments.len() as i64 - 1;
         self.numbers.insert(name, number);
         number
     }

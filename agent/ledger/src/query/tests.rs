@@ -253,7 +253,7 @@ fn each_exchange_is_told_once_as_it_ends_however_long_it_took() {
     let ids = |lines: &[Line<'_>]| lines.iter().map(|line| line.id.to_string()).collect::<Vec<_>>();
     assert_eq!(ids(&reader.last(&mut cursor, Some(0)).unwrap()), [""; 0], "none of the last ones is asked for");
     ledger.settled(&short);
-    ledger.settled(&Record { duration: Duration::from_secs(7_200), ..long.clone() });
+    ledger.settled(&Record { duration: Duration::from_hours(2), ..long.clone() });
     let mut told = Vec::new();
     wait(
         "both are told",
@@ -270,7 +270,7 @@ fn each_exchange_is_told_once_as_it_ends_however_long_it_took() {
     assert_eq!(told, expected);
     assert_eq!(reader.in_flight().unwrap(), []);
     let recent =
-        reader.ended_since(&mut Cursor::new(Filter::default()), timestamp(SystemTime::now() - Duration::from_secs(60)));
+        reader.ended_since(&mut Cursor::new(Filter::default()), timestamp(SystemTime::now() - Duration::from_mins(1)));
     assert_eq!(recent.unwrap().len(), 1, "neither the one that ended before, nor the one that took hours");
 }
 
