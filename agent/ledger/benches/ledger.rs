@@ -10,7 +10,7 @@ use http::StatusCode;
 use rust_decimal::Decimal;
 use tollgate_ledger::query::{Dimension, Filter, Question, Reader};
 use tollgate_ledger::store::{FILE, Ledger, Settings};
-use tollgate_ledger::{Id, Opened, Outcome, Record};
+use tollgate_ledger::{Id, Opened, Outcome, Record, Totals};
 use tollgate_llm::{Operation, Usage, UsageSource};
 use tollgate_workload::Caller;
 
@@ -71,7 +71,7 @@ fn main() {
     assert_eq!(reports(&file), before, "no sum changes");
 }
 
-fn reports(file: &Path) -> Vec<String> {
+fn reports(file: &Path) -> Vec<Totals> {
     use Dimension::{Day, Model, Program, Provider, User};
     let reader = Reader::open(file).expect("a ledger");
     let mut totals = Vec::new();
@@ -81,7 +81,7 @@ fn reports(file: &Path) -> Vec<String> {
         let report = reader.report(&question).expect("a report");
         let names: Vec<_> = by.iter().map(|dimension| dimension.as_str()).collect();
         println!("report               {:>8.0?} by {names:?}, {} rows", begun.elapsed(), report.rows.len());
-        totals.push(format!("{:?}", report.total));
+        totals.push(report.total);
     }
     totals
 }

@@ -75,8 +75,8 @@ pub(super) fn tidy(connection: &Connection) -> rusqlite::Result<usize> {
     Ok(callers + texts)
 }
 
-/// Gives pages that are free back to the file system, some at a time. Outside a transaction.
-pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+/// Gives pages that are free back to the file system, some at a time; false when that is done. Outside a transaction.
+pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<bool> {
     let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > SPARE {
         let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({})", PAGES.min(free - SPARE)))?;
@@ -84,7 +84,7 @@ pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
         let mut rows = vacuum.query([])?;
         while rows.next()?.is_some() {}
     }
-    Ok(())
+    Ok(free > SPARE + PAGES)
 }
 
 /// The callers without what is not counted apart.

@@ -22,7 +22,7 @@ pub(super) struct Upkeep {
     dead: Option<Instant>,
     seen: Option<Instant>,
     old: Option<Instant>,
-    /// More old rows are waiting.
+    /// More old rows are waiting, or free pages.
     behind: bool,
     /// Old rows were removed since it was last tidied up.
     rolled: bool,
@@ -61,13 +61,12 @@ impl Upkeep {
             return Ok(());
         };
         let rolled = book.write(|_, connection| roll(connection, micros_of(limit)))?;
-        self.behind = rolled > 0;
-        self.rolled |= self.behind;
-        if self.rolled && !self.behind {
+        self.rolled |= rolled > 0;
+        if self.rolled && rolled == 0 {
             self.rolled = false;
             book.write(|_, connection| tidy(connection))?;
         }
-        shrink(book.connection())?;
+        self.behind = shrink(book.connection())? || rolled > 0;
         Ok(())
     }
 }
