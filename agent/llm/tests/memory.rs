@@ -134,7 +134,7 @@ fn frames() {
         assert_eq!((count, held), (0, 0), "events in pieces of {piece}");
     }
     // A message as large as the specification allows, one that is as large as is gathered, and many of that size.
-    for (name, size, most) in [("passed over", 24 << 20, 4 << 10), ("gathered", (256 << 10) - 100, 800 << 10)] {
+    for (name, size, most) in [("passed over", 24 << 20, 8 << 10), ("gathered", (256 << 10) - 100, 800 << 10)] {
         let message = frame(&vec![b'x'; size]);
         let (_, held) = cost(|| {
             let mut meter = meter(Api::BedrockConverseStream);
