@@ -204,7 +204,7 @@ fn delta(id: &str) -> String {
 
 fn done(id: &str, output: u64) -> String {
     format!(
-        r#"{{"type":"response.done","event_id":"e4","response":{{"object":"realtime.response","id":"{id}","status":"completed","status_details":null,"output":[{{"id":"item_1","type":"message","content":[{{"type":"output_audio","transcript":"say \"usage\":{{\"input_tokens\":9}}"}}]}}],"usage":{{"total_tokens":{},"input_tokens":132,"output_tokens":{output},"input_token_details":{{"text_tokens":119,"audio_tokens":10,"image_tokens":3,"cached_tokens":64,"cached_tokens_details":{{"text_tokens":60,"audio_tokens":4}}}},"output_token_details":{{"text_tokens":30,"audio_tokens":91}}}}}}}}"#,
+        r#"{{"type":"response.done","event_id":"e4","response":{{"object":"realtime.response","id":"{id}","status":"completed","status_details":null,"output":[{{"id":"item_1","type":"message","content":[{{"type":"output_audio","transcript":"say \"usage\":{{\"input_tokens\":9}}"}}]}}],"usage":{{"total_tokens":{},"input_tokens":132,"output_tokens":{output},"input_token_details":{{"text_tokens":119,"audio_tokens":10,"image_tokens":3,"cached_tokens":64,"cached_tokens_details":{{"text_tokens":58,"audio_tokens":4,"image_tokens":2}}}},"output_token_details":{{"text_tokens":30,"audio_tokens":91}}}}}}}}"#,
         132 + output
     )
 }
@@ -215,6 +215,7 @@ fn realtime_usage(output: u64) -> Usage {
         output,
         cache_read: 64,
         cache_read_audio: 4,
+        cache_read_image: 2,
         input_audio: 10,
         input_image: 3,
         output_audio: 91,

@@ -1,8 +1,9 @@
 //! WebSockets: each response in a session is metered by itself, and not a byte of the session changes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tollgate_e2e::probe::{Plan, Request};
 use tollgate_e2e::stage::Stage;
@@ -325,5 +326,58 @@ fn a_websocket_over_http2_is_metered_too() -> Result<()> {
         "{:#}",
         lines[0]
     );
+    Ok(())
+}
+
+/// Operation, source and input tokens of each row of the ledger, in the order in which they began, once there are so many.
+fn rows(stage: &Stage, count: usize) -> Result<Vec<(String, String, Option<i64>)>> {
+    const ROWS: &str = "SELECT operation.value, source.value, exchange.input FROM exchange
+        JOIN text AS operation ON operation.id = exchange.operation
+        JOIN text AS source ON source.id = exchange.source ORDER BY exchange.started";
+    let read = || -> Result<Vec<_>> {
+        let file = Connection::open_with_flags(stage.world.ledger(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        file.busy_timeout(GENEROUS)?;
+        let mut rows = file.prepare(ROWS)?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    let deadline = Instant::now() + GENEROUS;
+    loop {
+        // The file may not be there yet.
+        let rows = read();
+        match rows {
+            Ok(rows) if rows.len() >= count => return Ok(rows),
+            rows => ensure!(Instant::now() < deadline, "{rows:?}\n{}", stage.agent.log()),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_has_one_row_for_each_response() -> Result<()> {
+    let mut stage = Stage::new("")?;
+    let send = json!({ "send": { "type": "response.create" } });
+    let gate = stage.world.provider().gate("cut");
+    let steps = json!([
+        send, { "wait": "response.done" }, send, { "wait": "response.output_audio.delta" }, { "hold": "in the middle" },
+    ]);
+    let plan = json!({ "path": REALTIME, "extensions": OFFERS[1], "faults": "gate=cut,words=4", "steps": steps });
+    // All of the first, and some of the second.
+    gate.allow(28);
+    let client = session(stage.world.client_command(PYTHON), &plan).start()?;
+    client.wait_for("in the middle", GENEROUS)?;
+    stage.agent.kill();
+    drop(client.wait(GENEROUS)?);
+    gate.open();
+    let (_, truth) = truth(&stage)?;
+    let told = truth[0].usage.context("the first was answered")?;
+    stage.agent = stage.world.agent("")?;
+    let row = |operation: &str, source: &str, input| (operation.to_owned(), source.to_owned(), input);
+    let expected = [
+        row("session", "partial", None),
+        row("realtime", "provider", Some(told.input.cast_signed())),
+        row("realtime", "partial", None),
+    ];
+    assert_eq!(rows(&stage, 3)?, expected);
     Ok(())
 }
