@@ -96,7 +96,7 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for folder in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
         let api = match folder.file_name().unwrap().to_str().unwrap() {
-            "openai-chat" => Api::ChatCompletions,
+            "openai-chat" | "vertex-openai" => Api::ChatCompletions,
             "openai-responses" => Api::Responses,
             "openai-embeddings" => Api::Embeddings,
             "openai-images" => Api::Images,
@@ -109,16 +109,13 @@ fn cases() -> Vec<Case> {
             "rerank" => Api::Rerank,
             "ollama" => Api::Ollama,
             "vertex-predict" => Api::Predict,
-            "anthropic" => Api::Messages,
-            "gemini" => Api::GenerateContent,
+            "anthropic" | "vertex-anthropic" => Api::Messages,
+            "gemini" | "vertex-gemini" => Api::GenerateContent,
             "gemini-embed" => Api::EmbedContent,
             "bedrock-converse" => Api::BedrockConverse,
             "bedrock-converse-stream" => Api::BedrockConverseStream,
             "bedrock-invoke" => Api::BedrockInvoke,
             "bedrock-invoke-stream" => Api::BedrockInvokeStream,
-            "vertex-gemini" => Api::GenerateContent,
-            "vertex-anthropic" => Api::Messages,
-            "vertex-openai" => Api::ChatCompletions,
             other => panic!("no API is known for the corpus folder {other}"),
         };
         for facts in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -127,8 +124,8 @@ fn cases() -> Vec<Case> {
             let (content_type, body) = KINDS
                 .into_iter()
                 .find_map(|(kind, ending)| Some((kind, fs::read(folder.join(format!("{stem}.{ending}"))).ok()?)))
-                .map(|(kind, body)| (kind, if kind == frames::TYPE { frames::encode(&body) } else { body }))
                 .unwrap_or_else(|| panic!("{} has no body beside it", facts.display()));
+            let body = if content_type == frames::TYPE { frames::encode(&body) } else { body };
             let expected = serde_json::from_slice(&fs::read(&facts).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error}", facts.display()));
             let name = format!("{}/{stem}", folder.file_name().unwrap().to_str().unwrap());

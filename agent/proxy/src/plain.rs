@@ -10,8 +10,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tollgate_llm::{Catalogue, Provider};
 
-use crate::http::MAX_HEADERS;
 use crate::peek::Limits;
+
+/// More header lines than any SDK sends; a request with more is not read.
+const HEADERS: usize = 128;
 
 /// The provider that a client speaks to, and by which of its names. `bytes` are what the client has sent, and more of them when
 /// this returns. `None` for what is not HTTP/1 to a provider that takes it on this port.
@@ -48,7 +50,7 @@ enum Head {
 }
 
 fn host(bytes: &[u8]) -> Head {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
         Ok(httparse::Status::Complete(_)) => {}
