@@ -26,8 +26,10 @@ pub(super) struct Body {
 }
 
 enum Framing {
-    /// Not known before the first byte that is not white space.
-    Undecided,
+    /// Not known before the first byte that is not white space; what no first byte tells, as for AWS's very large messages, the header may.
+    Undecided {
+        is_aws: bool,
+    },
     Events(sse::Parser),
     /// AWS's.
     Frames(Box<Frames>),
@@ -39,9 +41,12 @@ impl Body {
     /// The header is believed about a stream unless the answer is an error, which some servers send as plain JSON under
     /// the stream's type. All else is told by the first byte: no JSON begins as an event does.
     pub(super) fn new(api: Api, status: StatusCode, content_type: Option<&str>) -> Self {
-        let is_stream = content_type.is_some_and(|kind| essence(kind).eq_ignore_ascii_case("text/event-stream"));
-        let framing =
-            if is_stream && status.is_success() { Framing::Events(sse::Parser::default()) } else { Framing::Undecided };
+        let is_type = |name| content_type.is_some_and(|kind| essence(kind).eq_ignore_ascii_case(name));
+        let framing = if is_type("text/event-stream") && status.is_success() {
+            Framing::Events(sse::Parser::default())
+        } else {
+            Framing::Undecided { is_aws: is_type("application/vnd.amazon.eventstream") && status.is_success() }
+        };
         let reader = fields::reader(api);
         let events = EventReader {
             reader,
@@ -86,15 +91,16 @@ impl Body {
 impl Consume for Body {
     fn consume(&mut self, bytes: &[u8]) {
         let mut bytes = bytes;
-        if let Framing::Undecided = self.framing {
+        if let Framing::Undecided { is_aws } = self.framing {
             // A byte order mark may stand before either.
             let is_blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
             let Some(start) = bytes.iter().position(|byte| !is_blank(byte)) else { return };
             bytes = &bytes[start..];
             self.framing = match bytes[0] {
-                // The length of a message below 16 MiB, which none of Bedrock's reaches.
-                0 => Framing::Frames(Box::default()),
                 b'{' | b'[' => Framing::Documents,
+                // The length of a message below 16 MiB.
+                0 => Framing::Frames(Box::default()),
+                _ if is_aws => Framing::Frames(Box::default()),
                 _ => Framing::Events(sse::Parser::default()),
             };
         }
@@ -108,7 +114,7 @@ impl Consume for Body {
                 }
                 self.events.scanner.push(bytes, &mut self.events.tally);
             }
-            Framing::Undecided => {}
+            Framing::Undecided { .. } => {}
         }
     }
 }

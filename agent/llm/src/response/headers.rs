@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::{fields::Counter, tally::Tally};
-use crate::usage::ServiceTier;
+use crate::{call::Api, usage::ServiceTier};
 
 const COUNTS: [(&str, Counter); 4] = [
     ("x-amzn-bedrock-input-token-count", Counter::Input),
@@ -14,7 +14,11 @@ const COUNTS: [(&str, Counter); 4] = [
 
 pub(super) fn read(headers: &HeaderMap, tally: &mut Tally) {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    for (name, counter) in COUNTS {
+    let is_bedrock = matches!(
+        tally.api,
+        Api::BedrockInvoke | Api::BedrockInvokeStream | Api::BedrockConverse | Api::BedrockConverseStream
+    );
+    for (name, counter) in COUNTS.into_iter().filter(|_| is_bedrock) {
         if let Some(count) = text(name).and_then(|count| count.trim().parse().ok()) {
             tally.told(counter, count);
         }

@@ -297,3 +297,46 @@ proptest! {
         }
     }
 }
+
+const FRAMES: Option<&str> = Some("application/vnd.amazon.eventstream");
+
+#[test]
+fn what_is_no_event_stream_is_told_from_one_that_is() {
+    let body = r#"{"usage":{"inputTokens":1,"outputTokens":2}}"#;
+    let facts = read(Api::BedrockConverseStream, FRAMES, body);
+    assert_eq!((tokens(&facts), facts.source), ((1, 2), UsageSource::Provider), "JSON under a stream's type");
+    for body in
+        ["data: {\"usage\":{}}\n\n", "\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{8}\u{9}abc", "<html>not found</html>"]
+    {
+        let facts = read(Api::BedrockConverseStream, FRAMES, body);
+        assert_eq!((facts.usage, facts.unmetered), (None, Some(Unmetered::Framing)), "{body:?}");
+    }
+    assert_eq!(read(Api::BedrockConverseStream, FRAMES, "").unmetered, Some(Unmetered::NotReported));
+}
+
+#[test]
+fn counts_in_headers_are_bedrocks_and_no_others() {
+    let headers: http::HeaderMap =
+        [("x-amzn-bedrock-input-token-count", "7"), ("x-amzn-bedrock-output-token-count", "8")]
+            .into_iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+    let read = |api| {
+        let mut meter = ResponseMeter::new(api, StatusCode::OK, None, None).with_headers(&headers);
+        meter.push(b"{}");
+        meter.finish()
+    };
+    let facts = read(Api::BedrockInvoke);
+    assert_eq!((tokens(&facts), facts.source), ((7, 8), UsageSource::Provider));
+    for api in [Api::ChatCompletions, Api::Messages, Api::CountTokens, Api::Unknown] {
+        assert_eq!(read(api).usage, None, "{api:?}");
+    }
+    let mut broken = ResponseMeter::new(Api::BedrockInvoke, StatusCode::OK, None, None).with_headers(&headers);
+    broken.push(b"{\"outputs\":[");
+    let facts = broken.finish();
+    assert_eq!(
+        (tokens(&facts), facts.source),
+        ((7, 8), UsageSource::Partial),
+        "the rest of the body may have said more"
+    );
+}
