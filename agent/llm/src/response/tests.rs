@@ -316,7 +316,7 @@ fn what_is_no_event_stream_is_told_from_one_that_is() {
 
 #[test]
 fn counts_in_headers_are_bedrocks_and_no_others() {
-    let headers: http::HeaderMap =
+    let headers: HeaderMap =
         [("x-amzn-bedrock-input-token-count", "7"), ("x-amzn-bedrock-output-token-count", "8")]
             .into_iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
