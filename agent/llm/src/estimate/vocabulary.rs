@@ -1,7 +1,7 @@
 //! OpenAI's vocabularies, and a guard for the tokenizer.
 //!
 //! tiktoken splits text with a backtracking pattern: a million spaces take it seconds and then its stack. So it is never handed a
-//! long run of one kind of character. A run is cut at [`RUN`], which costs the count a token at most, and what
+//! long run of one kind of character. A run is cut at [`RUN`], which costs the count a few tokens at most, and what
 //! follows a cut is counted like the beginning of a text.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
