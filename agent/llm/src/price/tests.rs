@@ -83,7 +83,6 @@ fn a_part_without_a_rate_makes_the_whole_unknown_and_is_named() {
     let lacks = |kind| Err(Unpriced::NoRate(kind));
     assert!(of(Usage::default()).is_ok());
     assert_eq!(of(Usage { server_tools: 1, ..Usage::default() }), lacks(Kind::ServerTool));
-    assert_eq!(of(Usage { cache_write: 5, ..Usage::default() }), lacks(Kind::CacheWrite));
     assert_eq!(cost("openai", "gpt-4o", Usage { images: 1, ..Usage::default() }), lacks(Kind::Image));
     assert_eq!(cost("openai", "gpt-4o", Usage { audio_ms: 1, ..Usage::default() }), lacks(Kind::Audio));
     assert_eq!(cost("openai", "gpt-4o", Usage { search_units: 1, ..Usage::default() }), lacks(Kind::SearchUnit));
@@ -96,6 +95,20 @@ fn a_part_without_a_rate_makes_the_whole_unknown_and_is_named() {
     });
     let message = Unpriced::NoRate(Kind::CacheWrite1h).to_string();
     assert_eq!(message, "the model has no rate for `cache_write_1h`; add it to a file in `prices.files`");
+}
+
+#[test]
+fn what_openai_writes_to_its_cache_costs_as_input_where_the_model_has_no_rate_for_it() {
+    let of = |model, cache_write| {
+        cost("openai", model, Usage { input: 1000, output: 10, cache_write, ..Usage::default() })
+    };
+    assert!(of("gpt-4o", 0).is_ok());
+    assert_eq!(of("gpt-4o", 500), of("gpt-4o", 0));
+    assert_eq!(
+        cost("anthropic", "claude-2", Usage { input: 1000, cache_write: 500, ..Usage::default() }),
+        Err(Unpriced::NoRate(Kind::CacheWrite)),
+        "elsewhere its price is not known"
+    );
 }
 
 #[test]
