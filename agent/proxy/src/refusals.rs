@@ -177,7 +177,16 @@ mod tests {
 
     fn caller(program: &str, uid: u32) -> Caller {
         let executable = Some(PathBuf::from(format!("/usr/bin/{program}")));
-        Caller { program: program.into(), executable, user: uid.to_string().into(), uid, pid: 1, cgroup: None, unit: None, container: None }
+        Caller {
+            program: program.into(),
+            executable,
+            user: uid.to_string().into(),
+            uid,
+            pid: 1,
+            cgroup: None,
+            unit: None,
+            container: None,
+        }
     }
 
     fn host() -> Arc<str> {

@@ -99,9 +99,8 @@ fn a_part_without_a_rate_makes_the_whole_unknown_and_is_named() {
 
 #[test]
 fn what_openai_writes_to_its_cache_costs_as_input_where_the_model_has_no_rate_for_it() {
-    let of = |model, cache_write| {
-        cost("openai", model, Usage { input: 1000, output: 10, cache_write, ..Usage::default() })
-    };
+    let of =
+        |model, cache_write| cost("openai", model, Usage { input: 1000, output: 10, cache_write, ..Usage::default() });
     assert!(of("gpt-4o", 0).is_ok());
     assert_eq!(of("gpt-4o", 500), of("gpt-4o", 0));
     assert_eq!(

@@ -316,11 +316,10 @@ fn what_is_no_event_stream_is_told_from_one_that_is() {
 
 #[test]
 fn counts_in_headers_are_bedrocks_and_no_others() {
-    let headers: HeaderMap =
-        [("x-amzn-bedrock-input-token-count", "7"), ("x-amzn-bedrock-output-token-count", "8")]
-            .into_iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
+    let headers: HeaderMap = [("x-amzn-bedrock-input-token-count", "7"), ("x-amzn-bedrock-output-token-count", "8")]
+        .into_iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
     let read = |api| {
         let mut meter = ResponseMeter::new(api, StatusCode::OK, None, None).with_headers(&headers);
         meter.push(b"{}");
