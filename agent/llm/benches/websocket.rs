@@ -76,7 +76,7 @@ fn frame(text: &str, sender: Sender, compress: Option<&mut Compress>) -> Vec<u8>
     match payload.len() {
         length @ ..=125 => frame.push(masked | length as u8),
         length => {
-            frame.push(masked | 126);
+            frame.push(masked | 0x7e);
             frame.extend((length as u16).to_be_bytes());
         }
     }

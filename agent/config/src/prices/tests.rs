@@ -83,8 +83,8 @@ fn a_file_that_is_not_there_is_named() {
 proptest::proptest! {
     #[test]
     fn any_text_is_taken(text in "[-{}\\[\\],:#'\"\n a-z0-9._/*]{0,200}", part in "[a-z_]{1,12}", value in "[-0-9a-z.{}]{0,10}") {
-        let _ = parse_prices("x", &text);
-        let _ = parse_prices("x", &format!("source: x\ndate: 2026-11-01\nprices:\n- provider: p\n  model: m\n  {part}: {value}\n"));
-        let _ = parse_prices("x", &format!("source: x\ndate: 2026-11-01\nprices:\n- {{provider: p, model: m, rates: {{input: {value}}}}}\n"));
+        drop(parse_prices("x", &text));
+        drop(parse_prices("x", &format!("source: x\ndate: 2026-11-01\nprices:\n- provider: p\n  model: m\n  {part}: {value}\n")));
+        drop(parse_prices("x", &format!("source: x\ndate: 2026-11-01\nprices:\n- {{provider: p, model: m, rates: {{input: {value}}}}}\n")));
     }
 }

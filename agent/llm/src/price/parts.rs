@@ -54,7 +54,7 @@ mod tests {
             usage: &usage,
             pointed: None,
             told: None,
-            at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_850_000),
+            at: SystemTime::UNIX_EPOCH + Duration::from_hours(489_958),
         };
         let prices = Prices::bundled();
         let parts = prices.parts(&asked("gpt-5")).expect("it has rates");

@@ -162,7 +162,7 @@ fn wanted(body: &Value) -> Option<Value> {
     match wanted.as_object_mut()?.entry("stream_options").or_insert(Value::Null) {
         Value::Object(options) => match options.get("include_usage") {
             None | Some(Value::Null | Value::Bool(false)) => {
-                drop(options.insert("include_usage".to_owned(), true.into()))
+                drop(options.insert("include_usage".to_owned(), true.into()));
             }
             Some(_) => return None,
         },
@@ -328,7 +328,7 @@ fn any_block() -> impl Strategy<Value = (String, String)> {
         1 => Just((USAGE, true)),
     ];
     (end, comments, event).prop_map(|(end, comments, (event, is_usage))| {
-        let comments: String = comments.iter().map(|comment| format!("{comment}{end}")).collect();
+        let comments = comments.iter().fold(String::new(), |text, comment| text + comment + end);
         let event = format!("{event}{end}{end}");
         let passed = if is_usage { comments.clone() } else { format!("{comments}{event}") };
         (format!("{comments}{event}"), passed)

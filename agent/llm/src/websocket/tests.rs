@@ -1,4 +1,5 @@
 use std::io::{Cursor, Read, Write};
+use std::sync::Arc;
 
 use flate2::{Compress, Compression, FlushCompress};
 use http::Method;
@@ -82,16 +83,16 @@ impl Encoder {
 }
 
 fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
-    let masked = if mask.is_some() { 0x80 } else { 0 };
+    let masked = u8::from(mask.is_some()) << 7;
     let mut bytes = vec![first];
     match payload.len() {
         length @ ..=125 => bytes.push(masked | length as u8),
         length @ ..=0xffff => {
-            bytes.push(masked | 126);
+            bytes.push(masked | 0x7e);
             bytes.extend((length as u16).to_be_bytes());
         }
         length => {
-            bytes.push(masked | 127);
+            bytes.push(masked | 0x7f);
             bytes.extend((length as u64).to_be_bytes());
         }
     }
@@ -128,7 +129,7 @@ fn read<'a>(from: Sender, pack: Pack, pieces: impl IntoIterator<Item = &'a [u8]>
 }
 
 fn call(target: &str) -> Call {
-    let provider = Catalogue::builtin().find("api.openai.com").unwrap().clone();
+    let provider = Arc::clone(Catalogue::builtin().find("api.openai.com").unwrap());
     identify(&provider, &Method::GET, target)
 }
 
