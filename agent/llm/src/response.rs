@@ -113,6 +113,7 @@ impl fmt::Display for Unmetered {
 
 /// Watches one response body. Memory is bounded whatever the body's size; nothing of the content is kept.
 pub struct ResponseMeter {
+    is_success: bool,
     status_error: Option<ErrorKind>,
     reading: Reading,
 }
@@ -133,7 +134,7 @@ impl ResponseMeter {
         } else {
             Reading::Body(Box::new(Decoder::new(content_encoding, Body::new(api, status, content_type))))
         };
-        Self { status_error, reading }
+        Self { is_success: status.is_success(), status_error, reading }
     }
 
     /// Takes what Bedrock says in an answer's headers: the numbers that some models leave out of its body, the tier, and the kind of an
@@ -211,8 +212,9 @@ impl ResponseMeter {
             (Some(in_body), Some(by_status)) if by_status.rank() > in_body.rank() => Some(by_status),
             (in_body, _) => in_body,
         };
-        let is_untold =
-            source != UsageSource::Provider && self.status_error.is_none() && (error.is_none() || !text.is_empty());
+        // Redirects and errors have read nothing, and an answer that cannot be decoded shows nothing to count.
+        let is_readable = self.is_success && failure.is_none();
+        let is_untold = source != UsageSource::Provider && is_readable && (error.is_none() || !text.is_empty());
         let untold = if is_untold { untold(&tally, text) } else { Untold::default() };
         let cost = tally.cost();
         (ResponseFacts { usage, source, unmetered, model: tally.model, cost, pointed, error }, untold)
@@ -227,6 +229,11 @@ impl fmt::Debug for ResponseMeter {
 
 /// Of an answer without final numbers: which ones are missing.
 fn untold(tally: &Tally, text: Sample) -> Untold {
+    // Who answers as a whole and tells no usage has none to tell, as for Gemini's embeddings and for work in the background: that
+    // is not guessed. Ollama's streams are documents too, and may be cut between them.
+    if tally.is_whole_document && tally.api != Api::Ollama {
+        return Untold::default();
+    }
     // What Anthropic says at the beginning of a message is not what it will have written at the end.
     let is_provisional = matches!(tally.api, Api::Messages | Api::BedrockInvokeStream);
     let output = Places::of(tally.api).exist() && (is_provisional || !tally.has_output());

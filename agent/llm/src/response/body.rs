@@ -83,6 +83,7 @@ impl Body {
         let is_whole_document =
             matches!(self.framing, Framing::Documents) && scanner.is_at_top() && tally.documents > 0;
         tally.abandon_item();
+        tally.is_whole_document = is_whole_document;
         let is_final = tally.is_final(is_done || is_whole_document);
         (tally, is_final, tap.finish(), pointers.map(|reader| reader.finish()).unwrap_or_default())
     }

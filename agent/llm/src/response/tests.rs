@@ -339,3 +339,43 @@ fn counts_in_headers_are_bedrocks_and_no_others() {
         "the rest of the body may have said more"
     );
 }
+
+/// What is left to estimate of an answer with this status, type and coding.
+fn left_untold(api: Api, status: u16, content_type: &str, coding: Option<&str>, body: &str) -> (bool, bool) {
+    let mut meter = ResponseMeter::new(api, StatusCode::from_u16(status).unwrap(), Some(content_type), coding);
+    meter.push(body.as_bytes());
+    let (facts, untold) = meter.finish_with_untold();
+    assert_eq!(facts.usage, None, "{api:?} {body}");
+    (untold.input, untold.output)
+}
+
+#[test]
+fn a_whole_answer_that_tells_no_usage_is_not_guessed() {
+    for (api, body) in [
+        (Api::EmbedContent, r#"{"embeddings":[{"values":[0.1,0.2]}]}"#),
+        (Api::Embeddings, r#"{"data":[{"embedding":[0.1]}]}"#),
+        (Api::CohereEmbed, r#"{"embeddings":{"float":[[0.1]]}}"#),
+        (Api::ChatCompletions, r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#),
+        (Api::Responses, r#"{"object":"response","background":true,"status":"queued","usage":null,"output":[]}"#),
+        (Api::GenerateContent, r#"[{"candidates":[{"content":{"parts":[{"text":"hi"}]}}]}]"#),
+    ] {
+        assert_eq!(left_untold(api, 200, "application/json", None, body), (false, false), "{api:?} {body}");
+        let cut = &body[..body.len() - 1];
+        assert!(left_untold(api, 200, "application/json", None, cut).0, "cut off, it is estimated: {api:?} {cut}");
+    }
+    let line = "{\"message\":{\"content\":\"hi\"},\"done\":false}\n";
+    assert_eq!(
+        left_untold(Api::Ollama, 200, "application/x-ndjson", None, line),
+        (true, true),
+        "a stream that was cut"
+    );
+}
+
+#[test]
+fn what_read_nothing_or_cannot_be_read_is_not_guessed() {
+    for status in [302, 307, 308, 401, 429, 500] {
+        assert_eq!(left_untold(Api::ChatCompletions, status, "application/json", None, ""), (false, false), "{status}");
+    }
+    let coded = left_untold(Api::ChatCompletions, 200, "text/event-stream", Some("dcz"), "\u{5e}*M\u{18}");
+    assert_eq!(coded, (false, false));
+}
