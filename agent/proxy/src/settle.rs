@@ -4,6 +4,7 @@
 //! Counting tokens takes milliseconds, so it is done by a thread of its own, which nobody waits for but the drain. When that
 //! has too much to do, the count is a rougher one, made at once. A record is never lost over it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
@@ -109,7 +110,13 @@ fn count(queue: &Receiver<Uncounted>) {
     let mut tokenizers = Tokenizers::default();
     loop {
         match queue.recv_timeout(IDLE) {
-            Ok(mut uncounted) => uncounted.settle(|model, sample| tokenizers.estimate(model, sample)),
+            Ok(mut uncounted) => {
+                let counting = || uncounted.settle(|model, sample| tokenizers.estimate(model, sample));
+                // Should there be a text on which counting panics, it is counted roughly when it is dropped here, and the next as ever.
+                if catch_unwind(AssertUnwindSafe(counting)).is_err() {
+                    tokenizers = Tokenizers::default();
+                }
+            }
             Err(RecvTimeoutError::Timeout) => tokenizers = Tokenizers::default(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -127,8 +134,9 @@ struct Uncounted {
 
 impl Uncounted {
     fn settle(&mut self, count: impl FnMut(Option<&str>, &Sample) -> u64) {
-        let Some((mut record, bill, untold, asked)) = self.parts.take() else { return };
-        complete(&mut record, &untold, &asked, count);
+        let Some((record, _, untold, asked)) = &mut self.parts else { return };
+        complete(record, untold, asked, count);
+        let Some((mut record, bill, ..)) = self.parts.take() else { return };
         price(&self.prices, &mut record, &bill);
         self.observer.settled(record);
     }

@@ -168,6 +168,23 @@ fn an_estimate_is_never_below_what_was_told() {
 }
 
 #[test]
+fn a_count_that_panics_loses_no_record() {
+    let recorder = Recorder::new(None);
+    let (untold, asked) = untold();
+    let mut uncounted = Uncounted {
+        parts: Some((record(Outcome::ClientGone), Bill::default(), untold, asked)),
+        prices: Arc::new(Prices::bundled()),
+        observer: Arc::<Recorder>::clone(&recorder),
+        _drain: drain::channel().1,
+    };
+    let counted = catch_unwind(AssertUnwindSafe(|| uncounted.settle(|_, _| panic!("a text like no other"))));
+    assert!(counted.is_err() && recorder.take().is_empty());
+    drop(uncounted);
+    let records = recorder.take();
+    assert_eq!((records.len(), records[0].2.usage_source), (1, UsageSource::Estimated));
+}
+
+#[test]
 fn the_drain_waits_for_what_is_being_counted() {
     let (let_go, waits) = mpsc::channel();
     let recorder = Recorder::new(Some(waits));
