@@ -29,7 +29,7 @@ fn init(args: &CaInitArgs) -> anyhow::Result<()> {
     // The old one is kept until the new one is there, and beyond: a person may have been too quick.
     let aside = directory.join(format!("{}.old", Authority::FILE));
     let replaced = args.force && set_aside(&file, &aside)?;
-    let permitted = settings::catalogue(&config).patterns();
+    let permitted = settings::catalogue(&config).constraints();
     let authority = Authority::create(directory, &permitted).inspect_err(|_error| {
         if replaced {
             std::fs::rename(&aside, &file).ok();
@@ -73,7 +73,7 @@ fn show(args: &CaShowArgs) -> anyhow::Result<()> {
         out.write_all(authority.certificate_pem().as_bytes())?;
     } else {
         describe(&mut out, &config, &authority)?;
-        for pattern in authority.uncovered(&settings::catalogue(&config).patterns()) {
+        for pattern in authority.uncovered(&settings::catalogue(&config).constraints()) {
             writeln!(
                 out,
                 "not for      {pattern}: configured since; `tollgate ca init --force` makes an authority for it"
@@ -95,7 +95,7 @@ fn describe(out: &mut impl std::io::Write, config: &Config, authority: &Authorit
 
 /// Tells of providers that were configured after the authority was made.
 pub(crate) fn warn_of_uncovered(authority: &Authority, catalogue: &Catalogue) {
-    for pattern in authority.uncovered(&catalogue.patterns()) {
+    for pattern in authority.uncovered(&catalogue.constraints()) {
         let remedy = "`tollgate ca init --force` makes an authority for it; programs must then trust the new one";
         tracing::warn!(host = %pattern, remedy, "the authority was made without this host, which is tunnelled");
     }

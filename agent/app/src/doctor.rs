@@ -64,7 +64,7 @@ fn authority(config: &Config) -> Finding {
 
 fn judge(authority: &Authority, config: &Config) -> Result<String, Problem> {
     let remedy = "`tollgate ca init --force` makes a new authority, which programs must then trust";
-    let patterns = settings::catalogue(config).patterns();
+    let patterns = settings::catalogue(config).constraints();
     let uncovered: Vec<_> = authority.uncovered(&patterns).iter().map(ToString::to_string).collect();
     let left = authority.not_after().duration_since(SystemTime::now());
     match left {

@@ -73,7 +73,7 @@ async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<E
 /// The authority on disk, made at the first start.
 fn authority(config: &Config, catalogue: &tollgate_llm::Catalogue) -> anyhow::Result<Authority> {
     let directory = &config.ca.directory;
-    let authority = Authority::load_or_create(directory, &catalogue.patterns()).with_context(|| {
+    let authority = Authority::load_or_create(directory, &catalogue.constraints()).with_context(|| {
         format!("the certificate authority in {} cannot be used; see `tollgate ca show`", directory.display())
     })?;
     ca::warn_of_uncovered(&authority, catalogue);

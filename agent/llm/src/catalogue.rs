@@ -1,6 +1,7 @@
 //! The providers whose traffic is intercepted: their names, hosts and dialects, as data.
 
 mod builtin;
+mod regions;
 
 use std::sync::Arc;
 
@@ -152,6 +153,21 @@ impl Catalogue {
         patterns
     }
 
+    /// What an authority is to sign for, each once: every host pattern, and in place of those that would take in a whole cloud the
+    /// hosts of its regions by name.
+    pub fn constraints(&self) -> Vec<Pattern> {
+        let named = |pattern: &Pattern| -> Vec<Pattern> {
+            let Some(regions) = regions::of(pattern.as_str()) else { return vec![pattern.clone()] };
+            let host =
+                |region: &&str| pattern.as_str().replace('*', region).parse().expect("regions are tested labels");
+            regions.iter().map(host).collect()
+        };
+        let mut all: Vec<_> = self.patterns().iter().flat_map(named).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The hosts to look up in advance: the exact ones of the users' own providers and of those that most programs call. From a
     /// machine that looks up all the others every minute, a security team would conclude that somebody uses them.
     pub fn sought(&self) -> impl Iterator<Item = &Pattern> {
@@ -225,6 +241,48 @@ mod tests {
             "",
         ] {
             assert_eq!(name(stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn an_authority_for_all_providers_has_no_cloud_in_its_reach() {
+        let constraints = Catalogue::builtin().constraints();
+        let reaches = |host: &str| {
+            let within = |suffix: &str| host == suffix || host.ends_with(&format!(".{suffix}"));
+            constraints.iter().any(|pattern| within(pattern.suffix()))
+        };
+        for host in [
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "bedrock-runtime-fips.us-gov-west-1.amazonaws.com",
+            "bedrock-agent-runtime.eu-west-3.amazonaws.com",
+            "bedrock-mantle.eu-north-1.api.aws",
+            "us-central1-aiplatform.googleapis.com",
+            "aiplatform.eu.rep.googleapis.com",
+            "aiplatform.googleapis.com",
+            "generativelanguage.googleapis.com",
+            "inference.generativeai.us-chicago-1.oci.oraclecloud.com",
+            "ark.cn-beijing.volces.com",
+            "api.openai.com",
+            "mine.openai.azure.com",
+        ] {
+            assert!(reaches(host), "{host}");
+        }
+        for host in [
+            "s3.us-east-1.amazonaws.com",
+            "sts.amazonaws.com",
+            "bedrock-runtime.moon-1.amazonaws.com",
+            "storage.googleapis.com",
+            "us-central1-run.googleapis.com",
+            "objectstorage.us-chicago-1.oraclecloud.com",
+            "www.volces.com",
+            "login.azure.com",
+            "accounts.google.com",
+        ] {
+            assert!(!reaches(host), "{host}");
+        }
+        // Nothing shorter than a service's own name, whatever is added to the table.
+        for broad in ["amazonaws.com", "api.aws", "googleapis.com", "azure.com", "oraclecloud.com", "github.com"] {
+            assert!(!constraints.iter().any(|pattern| pattern.suffix() == broad), "{broad}");
         }
     }
 
