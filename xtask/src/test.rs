@@ -33,7 +33,7 @@ pub(crate) enum Suite {
     E2e,
     /// The vendors' SDKs and other clients that nobody here wrote, against the agent; as root
     Clients,
-    /// Every fuzz target for some seconds; needs a nightly compiler and cargo-fuzz
+    /// Every fuzz target for a minute; needs a nightly compiler and cargo-fuzz
     Fuzz,
 }
 

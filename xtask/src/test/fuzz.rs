@@ -10,8 +10,10 @@ use super::result::Tally;
 use crate::setup::{self, Part};
 use crate::{shell, workspace};
 
-/// How long each target runs. Long enough to meet what a change has broken; a search for more is started by hand.
-const SECONDS: u32 = 10;
+/// How long each target runs when fuzzing is asked for by name: the smoke test of a change. A search for more is started by hand.
+const SMOKE: u32 = 60;
+/// How long each runs along with everything else.
+const GLANCE: u32 = 10;
 
 /// Runs every target. With `optional`, tells what is missing in place of installing it.
 pub(crate) fn run(optional: bool) -> Result<Tally> {
@@ -28,7 +30,7 @@ pub(crate) fn run(optional: bool) -> Result<Tally> {
     let targets = shell::output(fuzz("list", &folder).arg("--fuzz-dir").arg(&folder))?;
     for target in targets.lines() {
         shell::step(&format!("Fuzzing {target}"));
-        match run_one(target, &folder) {
+        match run_one(target, &folder, if optional { GLANCE } else { SMOKE }) {
             Ok(()) => tally.passed += 1,
             Err(error) => {
                 shell::failure(&format!("{error:#}"));
@@ -39,13 +41,13 @@ pub(crate) fn run(optional: bool) -> Result<Tally> {
     Ok(tally)
 }
 
-fn run_one(target: &str, folder: &Path) -> Result<()> {
+fn run_one(target: &str, folder: &Path, seconds: u32) -> Result<()> {
     let found = workspace::target().join("fuzz-corpus").join(target);
     std::fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     let mut command = fuzz("run", folder);
     // libFuzzer writes to the first folder and reads them all.
     command.arg("--fuzz-dir").arg(folder).arg(target).arg(&found).arg(seeds(folder, target));
-    shell::run(command.args(["--", &format!("-max_total_time={SECONDS}"), "-timeout=10", "-rss_limit_mb=4096"]))
+    shell::run(command.args(["--", &format!("-max_total_time={seconds}"), "-timeout=30", "-rss_limit_mb=4096"]))
 }
 
 /// Where a target starts: its own seeds, or else the providers' answers.
