@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::unistd::geteuid;
@@ -32,6 +32,9 @@ pub(super) use self::read::read;
 
 /// Bytes after which a file is followed by another.
 const TURN: u64 = 4 << 20;
+/// How long after its first line a file is followed by another, however small: it must not tell again, years later, of exchanges
+/// that retention has counted together and removed. The shortest retention is a day.
+const AGE: Duration = Duration::from_hours(1);
 /// Bytes that all files of one agent may hold together. It is memory.
 const LIMIT: u64 = 64 << 20;
 /// How the files' names end.
@@ -87,6 +90,7 @@ pub(super) struct Journal {
 pub(super) struct Segment {
     file: File,
     path: PathBuf,
+    begun: Instant,
     size: AtomicU64,
     /// Whether it has lines that the writer was not given, because its queue was full.
     alone: AtomicBool,
@@ -174,10 +178,13 @@ impl Journal {
         written == line.len()
     }
 
-    /// Begins another file where the current one has grown, or there is none. Gives the old one.
+    /// Begins another file where the current one has grown large or old, or there is none. Gives the old one.
     pub(super) fn turn(&self, forced: bool) -> Option<Segment> {
         let grown = match self.current.read().as_ref() {
-            Some(segment) => segment.size.load(Ordering::Relaxed) > self.turn.load(Ordering::Relaxed),
+            Some(segment) => {
+                let size = segment.size.load(Ordering::Relaxed);
+                size > self.turn.load(Ordering::Relaxed) || (size > 0 && segment.begun.elapsed() > AGE)
+            }
             None => true,
         };
         if !grown && !forced {
@@ -247,7 +254,13 @@ impl Journal {
             Ok(file)
         };
         match made() {
-            Ok(file) => Ok(Segment { file, path, size: AtomicU64::new(0), alone: AtomicBool::new(false) }),
+            Ok(file) => Ok(Segment {
+                file,
+                path,
+                begun: Instant::now(),
+                size: AtomicU64::new(0),
+                alone: AtomicBool::new(false),
+            }),
             Err(source) => {
                 remove(&early);
                 Err(StoreError::File { path, source })
@@ -271,12 +284,17 @@ impl Segment {
 fn make_own(directory: &Path) -> Result<bool, StoreError> {
     make_directory(directory)?;
     let failed = |source| StoreError::File { path: directory.into(), source };
-    let data = std::fs::metadata(directory).map_err(failed)?;
-    if data.uid() != geteuid().as_raw() || data.mode() & 0o022 != 0 {
+    if !is_own(directory).map_err(failed)? {
         return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, "others may write there")));
     }
     let file_system = statfs(directory).map_err(|error| failed(error.into()))?;
     Ok(file_system.filesystem_type() == TMPFS_MAGIC)
+}
+
+/// Whether nobody else can put a file there.
+fn is_own(directory: &Path) -> io::Result<bool> {
+    let data = std::fs::metadata(directory)?;
+    Ok(data.uid() == geteuid().as_raw() && data.mode() & 0o022 == 0)
 }
 
 /// The line break is first, so that a torn line does not spoil the next.

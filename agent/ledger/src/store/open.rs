@@ -61,7 +61,8 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "cache_size", -32_768)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     match schema::version(&connection)? {
-        0 => Err(StoreError::Foreign),
+        // An agent has just made it, and will fill it.
+        0 => Err(StoreError::Missing { path: path.into() }),
         _ => Ok(connection),
     }
 }
@@ -109,7 +110,10 @@ mod tests {
         let path = folder.path().join(FILE);
         assert!(matches!(open_read_only(&path), Err(StoreError::Missing { .. })));
         let other = Connection::open(&path).unwrap();
-        other.execute_batch("PRAGMA user_version = 7; CREATE TABLE x (y)").unwrap();
+        assert!(matches!(open_read_only(&path), Err(StoreError::Missing { .. })), "it is empty");
+        other.execute_batch("CREATE TABLE x (y)").unwrap();
+        assert!(matches!(open(folder.path()), Err(StoreError::Foreign)), "nothing is put beside another's tables");
+        other.execute_batch("PRAGMA user_version = 7").unwrap();
         assert!(matches!(open(folder.path()), Err(StoreError::Foreign)));
         other.execute_batch(&format!("PRAGMA application_id = {}", schema::APPLICATION)).unwrap();
         assert!(matches!(open(folder.path()), Err(StoreError::Newer { version: 7, .. })));

@@ -226,12 +226,15 @@ FROM exchange e JOIN caller c ON c.id = e.caller;
 /// What `PRAGMA application_id` says of a ledger: `Tgat` in ASCII.
 pub(super) const APPLICATION: i64 = 0x5467_6174;
 
-/// The version of the file; 0 for an empty one.
+/// The version of the file; 0 for an empty one. Most programs number neither their files nor themselves, so an empty one is one
+/// without tables.
 pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (version, application) = (pragma("user_version")?, pragma("application_id")?);
     match (version, application) {
-        (0, 0) => Ok(0),
+        (0, 0) if connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))? == 0 => {
+            Ok(0)
+        }
         (version, APPLICATION) if version > VERSION => Err(StoreError::Newer { version, known: VERSION }),
         (version, APPLICATION) => Ok(version),
         _ => Err(StoreError::Foreign),

@@ -92,6 +92,8 @@ impl Writer {
     /// Until told to stop, and everything that was queued by then is committed or known not to be.
     pub(super) fn run(mut self) {
         loop {
+            // The word to stop finds no room in a full queue.
+            self.stopping |= self.shared.is_stopping();
             self.attempt();
             if self.stopping && self.closing.is_empty() {
                 // What came after the word to stop.

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Header, SUFFIX, read, remove};
+use super::{Header, SUFFIX, is_own, read, remove};
 use crate::record::Id;
 use crate::store::row::Row;
 
@@ -26,8 +26,9 @@ pub(in super::super) struct Leftover {
 /// The journals of this ledger's dead agents, and the agents that live.
 pub(in super::super) fn leftovers(directories: &[PathBuf], header: &Header) -> (Vec<Leftover>, HashSet<Id>) {
     let mut found: BTreeMap<Id, Vec<PathBuf>> = BTreeMap::new();
-    for directory in directories {
-        // A directory that is not there has none.
+    // A directory that is not there has none. One that others may write to (they may have been first in /dev/shm) is not
+    // believed: its files could tell of calls that never were.
+    for directory in directories.iter().filter(|directory| is_own(directory).unwrap_or(false)) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
             match path.extension().and_then(|extension| extension.to_str()) {
@@ -45,6 +46,10 @@ pub(in super::super) fn leftovers(directories: &[PathBuf], header: &Header) -> (
     let mut dead = Vec::new();
     for (instance, paths) in found {
         match lock(paths) {
+            // A living agent was just turning to another file, or somebody else has settled this one.
+            Locked::All(files) if files.is_empty() => {
+                alive.insert(instance);
+            }
             Locked::All(files) if files.iter().all(|(_, file)| belongs(file, header)) => {
                 dead.push(Leftover { instance, files });
             }

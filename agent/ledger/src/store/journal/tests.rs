@@ -86,6 +86,44 @@ fn a_journal_that_nobody_reads_stays_bounded() {
     assert!(append(&journal, &row, true), "the queue has it");
 }
 
+#[test]
+fn what_others_could_have_written_is_not_believed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = memory();
+    let run = folder.path().join("run");
+    let theirs = journal(folder.path());
+    append(&theirs, &Row::from(&chat()), true);
+    drop(theirs);
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(dead(folder.path()).is_empty());
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(dead(folder.path()).len(), 1);
+}
+
+#[test]
+fn a_file_that_goes_while_it_is_looked_at_does_not_make_its_agent_dead() {
+    let folder = memory();
+    let id = Id::new();
+    fs::create_dir(folder.path().join("run")).unwrap();
+    // Listed, and not to be opened: as one that was removed in between.
+    std::os::unix::fs::symlink("gone", folder.path().join(format!("run/{id}-000000.journal"))).unwrap();
+    let (dead, alive) = leftovers(&[folder.path().join("run")], &Header::new(&folder.path().join("ledger")));
+    assert!(dead.is_empty() && alive.contains(&id));
+}
+
+#[test]
+fn an_old_file_is_followed_by_another_however_small_it_is() {
+    let folder = memory();
+    let journal = journal(folder.path());
+    let long_ago = Instant::now().checked_sub(2 * AGE).unwrap();
+    journal.current.write().as_mut().unwrap().begun = long_ago;
+    assert!(journal.turn(false).is_none(), "it tells nothing");
+    assert!(append(&journal, &Row::from(&chat()), true));
+    assert!(journal.turn(false).is_some());
+    assert!(append(&journal, &Row::from(&chat()), true));
+    assert!(journal.turn(false).is_none(), "it is new");
+}
+
 /// Opens and closes in some order, each close after its open.
 fn history() -> impl Strategy<Value = Vec<(usize, bool)>> {
     prop::collection::vec((0..12_usize, any::<bool>()), 0..40)

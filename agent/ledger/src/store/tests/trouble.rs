@@ -210,3 +210,29 @@ fn beside_a_disk_the_writer_itself_keeps_the_journal() {
     let next = place.start();
     wait("the loss", || next.figures().recovered == 1);
 }
+
+#[test]
+fn a_full_queue_does_not_hold_up_the_end() {
+    let place = Place::new();
+    let ledger = place.start();
+    ledger.settled(&chat());
+    wait("the file", || ledger.figures().written == 1);
+    let other = Connection::open(place.directory().join(FILE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    while ledger.figures().queued < 16_384 {
+        ledger.settled(&chat());
+    }
+    std::thread::scope(|scope| {
+        let closing = scope.spawn(|| ledger.close());
+        std::thread::sleep(Duration::from_millis(50));
+        other.execute_batch("ROLLBACK").unwrap();
+        let start = Instant::now();
+        while !closing.is_finished() {
+            if start.elapsed() > Duration::from_mins(2) {
+                eprintln!("the ledger does not close");
+                std::process::abort();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+}

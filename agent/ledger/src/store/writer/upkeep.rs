@@ -16,6 +16,8 @@ const DEAD: Duration = Duration::from_secs(10);
 const SEEN: Duration = Duration::from_mins(1);
 /// How often old rows are looked for.
 const OLD: Duration = Duration::from_mins(10);
+/// How often texts and callers are tidied up at most: that reads the whole file, and others cannot write meanwhile.
+const TIDY: Duration = Duration::from_hours(24);
 
 pub(super) struct Upkeep {
     retention: Option<Duration>,
@@ -26,11 +28,20 @@ pub(super) struct Upkeep {
     behind: bool,
     /// Old rows were removed since it was last tidied up.
     rolled: bool,
+    tidied: Option<Instant>,
 }
 
 impl Upkeep {
     pub(super) fn new(retention: Option<Duration>) -> Self {
-        Self { retention, dead: None, seen: Some(Instant::now()), old: None, behind: false, rolled: false }
+        Self {
+            retention,
+            dead: None,
+            seen: Some(Instant::now()),
+            old: None,
+            behind: false,
+            rolled: false,
+            tidied: None,
+        }
     }
 
     /// Whether there is more to do at once.
@@ -62,7 +73,7 @@ impl Upkeep {
         };
         let rolled = book.write(|_, connection| roll(connection, micros_of(limit)))?;
         self.rolled |= rolled > 0;
-        if self.rolled && rolled == 0 {
+        if self.rolled && rolled == 0 && is_due(&mut self.tidied, TIDY) {
             self.rolled = false;
             book.write(|_, connection| tidy(connection))?;
         }
