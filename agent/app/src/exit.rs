@@ -1,7 +1,7 @@
 //! Exit codes, and how an error is told on the terminal.
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// The command line or the configuration is wrong (`EX_USAGE`, sysexits.h).
@@ -44,7 +44,8 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (red, plain) = if colour(std::io::stderr().is_terminal()) { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-    eprintln!("{red}tollgate:{plain} {error:#}");
+    // Nobody is left to tell if stderr is closed.
+    writeln!(std::io::stderr(), "{red}tollgate:{plain} {error:#}").ok();
     ExitCode::from(error.downcast_ref::<Coded>().map_or(1, |coded| coded.code))
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
             ReportFormat::Csv => values::csv(&report)?,
             ReportFormat::Json => values::json(&report, &period)?,
             ReportFormat::Table | ReportFormat::Focus if report.total.calls == 0 => {
-                eprintln!("{}", nothing(report.in_flight, &args.select));
+                writeln!(std::io::stderr(), "{}", nothing(report.in_flight, &args.select)).ok();
                 return Ok(ExitCode::SUCCESS);
             }
             ReportFormat::Table | ReportFormat::Focus => {

@@ -34,8 +34,12 @@ pub(crate) fn tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
     loop {
         std::thread::sleep(INTERVAL);
         if reader.is_replaced() {
-            reader.reopen().map_err(books::told)?;
-            cursor.rewind();
+            match reader.reopen() {
+                Ok(()) => cursor.rewind(),
+                // The agent is about to fill it.
+                Err(error) if error.is_missing() => continue,
+                Err(error) => return Err(books::told(error)),
+            }
         }
         print(&reader.next(&mut cursor).map_err(books::told)?, args.json, &zone)?;
     }
@@ -45,7 +49,8 @@ fn print(lines: &[Line<'_>], json: bool, zone: &TimeZone) -> anyhow::Result<()> 
     let mut out = std::io::stdout().lock();
     for line in lines {
         if json {
-            serde_json::to_writer(&mut out, line)?;
+            // As what it is, so that a closed pipe is known for one.
+            serde_json::to_writer(&mut out, line).map_err(std::io::Error::from)?;
             out.write_all(b"\n")?;
         } else {
             writeln!(out, "{}", text(line, zone))?;
