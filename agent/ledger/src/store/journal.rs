@@ -217,28 +217,39 @@ impl Journal {
     }
 
     fn begin(&self) -> Result<Option<Segment>, StoreError> {
-        let made: Vec<_> = self.directories.iter().map(|path| (path, make_own(path))).collect();
-        let in_memory =
-            made.iter().filter_map(|(path, made)| made.as_ref().is_ok_and(|memory| *memory).then_some(path));
-        let others = made.iter().filter_map(|(path, made)| made.as_ref().is_ok_and(|memory| !*memory).then_some(path));
-        let mut failure = None;
-        for (directory, memory) in in_memory.map(|path| (path, true)).chain(others.map(|path| (path, false))) {
+        let (mut others, mut failure) = (Vec::new(), None);
+        // No folder is made beyond the first that will do.
+        for directory in &self.directories {
+            match make_own(directory) {
+                Ok(true) => match self.make(directory) {
+                    Ok(segment) => return Ok(self.follow(segment, true)),
+                    Err(error) => failure = Some(error),
+                },
+                Ok(false) => others.push(directory),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        for directory in others {
             match self.make(directory) {
                 Ok(segment) => {
-                    if !memory && !self.current.read().is_some() {
+                    if self.current.read().is_none() {
                         tracing::warn!(
                             directory = %directory.display(),
                             "the journal is not in memory; a crash may lose calls of its last moments. Let ledger.journal name a tmpfs"
                         );
                     }
-                    self.in_memory.store(memory, Ordering::Relaxed);
-                    return Ok(self.current.write().replace(segment));
+                    return Ok(self.follow(segment, false));
                 }
                 Err(error) => failure = Some(error),
             }
         }
-        let first = made.into_iter().find_map(|(_, made)| made.err());
-        Err(failure.or(first).expect("there is at least the ledger's directory, which failed"))
+        Err(failure.expect("there is at least the ledger's directory, which failed"))
+    }
+
+    /// Has lines written to this file from now on. Gives the one before it.
+    fn follow(&self, segment: Segment, in_memory: bool) -> Option<Segment> {
+        self.in_memory.store(in_memory, Ordering::Relaxed);
+        self.current.write().replace(segment)
     }
 
     /// A file of ours, locked before it has a name that others look for.

@@ -19,6 +19,15 @@ struct Place {
     disk: tempfile::TempDir,
 }
 
+/// What a test mounted there would keep its folder from being removed.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for folder in [&self.memory, &self.disk] {
+            while nix::mount::umount2(folder.path(), nix::mount::MntFlags::MNT_DETACH).is_ok() {}
+        }
+    }
+}
+
 impl Place {
     fn new() -> Self {
         Self { memory: tempfile::tempdir_in("/dev/shm").unwrap(), disk: tempfile::tempdir().unwrap() }

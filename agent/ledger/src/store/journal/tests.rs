@@ -112,6 +112,14 @@ fn a_file_that_goes_while_it_is_looked_at_does_not_make_its_agent_dead() {
 }
 
 #[test]
+fn no_folder_is_made_beyond_the_first_in_memory() {
+    let folder = memory();
+    let directories = ["run", "shm"].map(|name| folder.path().join(name));
+    let _journal = Journal::new(&directories, &folder.path().join("ledger"));
+    assert!(directories[0].exists() && !directories[1].exists());
+}
+
+#[test]
 fn an_old_file_is_followed_by_another_however_small_it_is() {
     let folder = memory();
     let journal = journal(folder.path());
