@@ -112,7 +112,8 @@ pub(super) async fn serve(
         observer.opened(&exchange.opened());
     }
     observer.took(Step::Request, own + collected.elapsed());
-    let draining = context.shared.draining.clone().filter(|_| call.api != Api::Unknown);
+    // A WebSocket without a client says nothing more.
+    let draining = context.shared.draining.clone().filter(|_| call.api != Api::Unknown && !call.is_websocket);
     let source = outgoing.source.clone();
     let sending = send(Arc::clone(&context), outgoing, candidate);
     let ((answered, outgoing), open) = match draining {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
-use tollgate_ledger::{Outcome, Record};
+use tollgate_ledger::{Outcome, Record, UpstreamFailure};
 use tollgate_llm::UsageSource;
 use tollgate_proxy::http::{Metering, OnDisconnect};
 use tollgate_proxy::observe::UpstreamEvent;
@@ -166,6 +166,36 @@ async fn an_answer_that_had_not_begun_is_drained_too() {
         assert_eq!(record.usage_source == UsageSource::Provider, is_drained);
         assert_eq!(rig.recorder.events(UpstreamEvent::ReadOn), usize::from(is_drained));
     }
+}
+
+/// That the provider failed is known here, so nothing is estimated.
+#[tokio::test]
+async fn an_answer_that_is_waited_for_and_never_comes_is_the_providers_failure() {
+    let site = Site::new().await;
+    let rig = Rig::metering(&site, drain(PATIENCE, 1 << 20));
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    site.serve(&["http/1.1"], move |_, mut stream| {
+        let (arrived, gate) = (arrived.clone(), Arc::clone(&gate));
+        async move {
+            read_head(&mut stream).await;
+            crate::support::expect(&mut stream, &REQUEST.replace('}', "")[..20]).await;
+            arrived.send(()).expect("the test waits");
+            gate.acquire().await.expect("open").forget();
+        }
+    });
+    let (mut client, _) = rig.client(false).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: api.openai.com\r\ncontent-type: application/json\r\n";
+    let request = REQUEST.replace("[]", r#"[{"role":"user","content":"Hello"}]"#);
+    say(&mut client, format!("{head}content-length: {}\r\n\r\n{request}", request.len())).await;
+    patiently(arrivals.recv()).await.expect("it arrives");
+    drop(client);
+    rig.recorder.event(UpstreamEvent::ReadOn, 1).await;
+    opened.add_permits(1);
+    let record = rig.recorder.record().await;
+    assert_eq!(record.outcome, Outcome::UpstreamFailed(UpstreamFailure::Reset));
+    assert_eq!((record.status, record.usage, record.usage_source), (None, None, UsageSource::None));
 }
 
 #[tokio::test]

@@ -95,8 +95,11 @@ impl Drop for Waiting {
 }
 
 async fn wait_on(sending: Sending, mut open: Open, until: Instant, limit: u64, room: OwnedSemaphorePermit) {
-    let Ok((Ok(Answered { response, lease, read }), _)) = timeout_at(until, sending).await else {
-        return open.end(Outcome::ClientGone);
+    let Answered { response, lease, read } = match timeout_at(until, sending).await {
+        Ok((Ok(answered), _)) => answered,
+        // There was no answer, whoever might have waited for it: nothing is owed.
+        Ok((Err(error), _)) => return open.end(Outcome::UpstreamFailed(error.failure())),
+        Err(_elapsed) => return open.end(Outcome::ClientGone),
     };
     if let Some(exchange) = open.exchange() {
         exchange.answered(&response);
