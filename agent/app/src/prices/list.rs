@@ -27,7 +27,12 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match args.format {
         ListFormat::Table => writeln!(out, "{}", table(&entries))?,
-        ListFormat::Csv => csv(&mut out, &entries)?,
+        ListFormat::Csv => {
+            // In between, because the CSV writer's errors hide that a pipe was closed.
+            let mut text = Vec::new();
+            csv(&mut text, &entries)?;
+            out.write_all(&text)?;
+        }
         ListFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&json(&entries))?)?,
     }
     Ok(ExitCode::SUCCESS)

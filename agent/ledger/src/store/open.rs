@@ -53,6 +53,9 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
         Ok(false) => return Err(StoreError::Missing { path: path.into() }),
         Err(source) => return Err(StoreError::File { path: path.into(), source }),
     }
+    if path.is_dir() {
+        return Err(StoreError::File { path: path.into(), source: io::ErrorKind::IsADirectory.into() });
+    }
     // SQLite does not say why it cannot open a file.
     OpenOptions::new().read(true).open(path).map_err(|source| StoreError::File { path: path.into(), source })?;
     let connection =

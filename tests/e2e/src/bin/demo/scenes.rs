@@ -101,6 +101,16 @@ pub(crate) fn death(screen: &Screen, world: &World, clients: &Clients, agent: &A
     ensure!(before != after, "the certificate did not change with the agent's death: {after}");
     screen.text(&format!("   certificate before  {before}\n   certificate after   {after}"));
     screen.proof("The very next call went to the provider directly. Nobody had to notice.");
+
+    screen.command("tollgate report --by user,program,model --model '*'      # reads the ledger; no agent runs now");
+    let report = ["report", "--by", "user,program,model", "--model", "*"];
+    let report = world.tollgate()?.args(report).run()?.success().context("`tollgate report` failed")?.text();
+    ensure!(
+        report.contains("gpt-4.1") && report.contains("claude-sonnet-4-5"),
+        "a call is not on the ledger:\n{report}"
+    );
+    screen.text(report.trim_end());
+    screen.proof("Every call is on the ledger, those of the command and those of the killed agent.");
     Ok(())
 }
 
