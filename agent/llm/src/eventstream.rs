@@ -51,14 +51,14 @@ pub(crate) enum Kind {
 pub(crate) struct Corrupt;
 
 /// The state between two pieces of a stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Decoder {
     state: State,
     /// The beginning of the message being gathered.
     buffer: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum State {
     /// At the start of a message, or within one that is gathered.
     #[default]
@@ -68,7 +68,6 @@ enum State {
     Corrupt,
 }
 
-#[derive(Debug)]
 struct PassingOver {
     hasher: Hasher,
     /// How many bytes are still to come, the CRC's own four not counted.

@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use rust_decimal::Decimal;
 
 use self::{
-    body::{Body, essence},
+    body::{Body, Finished, essence},
     tally::Tally,
 };
 use crate::{
@@ -191,7 +191,7 @@ impl ResponseMeter {
             }
         };
         let (body, failure) = decoder.finish();
-        let (tally, is_final, text, pointed) = body.finish();
+        let Finished { tally, is_final, is_whole_document, text, pointed } = body.finish();
         let usage = tally.usage();
         let source = match usage {
             Some(_) if is_final => UsageSource::Provider,
@@ -213,8 +213,11 @@ impl ResponseMeter {
             (in_body, _) => in_body,
         };
         // Redirects and errors have read nothing, and an answer that cannot be decoded shows nothing to count.
-        let is_readable = self.is_success && failure.is_none();
-        let is_untold = source != UsageSource::Provider && is_readable && (error.is_none() || !text.is_empty());
+        let is_countable = self.is_success && failure.is_none();
+        // Who answers as a whole and tells no usage has none to tell, as for Gemini's embeddings and for work in the background.
+        // Ollama's streams are documents too, and may be cut between them.
+        let is_countable = is_countable && (!is_whole_document || tally.api == Api::Ollama);
+        let is_untold = source != UsageSource::Provider && is_countable && (error.is_none() || !text.is_empty());
         let untold = if is_untold { untold(&tally, text) } else { Untold::default() };
         let cost = tally.cost();
         (ResponseFacts { usage, source, unmetered, model: tally.model, cost, pointed, error }, untold)
@@ -229,11 +232,6 @@ impl fmt::Debug for ResponseMeter {
 
 /// Of an answer without final numbers: which ones are missing.
 fn untold(tally: &Tally, text: Sample) -> Untold {
-    // Who answers as a whole and tells no usage has none to tell, as for Gemini's embeddings and for work in the background: that
-    // is not guessed. Ollama's streams are documents too, and may be cut between them.
-    if tally.is_whole_document && tally.api != Api::Ollama {
-        return Untold::default();
-    }
     // What Anthropic says at the beginning of a message is not what it will have written at the end.
     let is_provisional = matches!(tally.api, Api::Messages | Api::BedrockInvokeStream);
     let output = Places::of(tally.api).exist() && (is_provisional || !tally.has_output());

@@ -25,6 +25,19 @@ pub(super) struct Body {
     events: EventReader,
 }
 
+/// What came of an answer.
+pub(super) struct Finished {
+    pub(super) tally: Tally,
+    /// Whether the numbers are.
+    pub(super) is_final: bool,
+    /// It was no stream of events, and came to its end.
+    pub(super) is_whole_document: bool,
+    /// What the model wrote.
+    pub(super) text: Sample,
+    /// What pointers pointed to.
+    pub(super) pointed: Pointed,
+}
+
 enum Framing {
     /// Not known before the first byte that is not white space; what no first byte tells, as for AWS's very large messages, the header may.
     Undecided {
@@ -74,8 +87,8 @@ impl Body {
         &mut self.events.tally
     }
 
-    /// The answer is over. Gives what it said, whether that is final, what the model wrote, and what pointers pointed to.
-    pub(super) fn finish(mut self) -> (Tally, bool, Sample, Pointed) {
+    /// The answer is over.
+    pub(super) fn finish(mut self) -> Finished {
         if let Framing::Events(parser) = &mut self.framing {
             parser.finish(&mut self.events);
         }
@@ -83,9 +96,9 @@ impl Body {
         let is_whole_document =
             matches!(self.framing, Framing::Documents) && scanner.is_at_top() && tally.documents > 0;
         tally.abandon_item();
-        tally.is_whole_document = is_whole_document;
         let is_final = tally.is_final(is_done || is_whole_document);
-        (tally, is_final, tap.finish(), pointers.map(|reader| reader.finish()).unwrap_or_default())
+        let pointed = pointers.map(|reader| reader.finish()).unwrap_or_default();
+        Finished { tally, is_final, is_whole_document, text: tap.finish(), pointed }
     }
 }
 

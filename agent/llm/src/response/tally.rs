@@ -35,8 +35,6 @@ pub(super) struct Tally {
     bill: Option<Box<Bill>>,
     /// How many documents were complete.
     pub(super) documents: u64,
-    /// The answer was no stream of events, and came to its end.
-    pub(super) is_whole_document: bool,
     item: Item,
 }
 
@@ -134,7 +132,6 @@ impl Tally {
             fallback: None,
             bill: None,
             documents: 0,
-            is_whole_document: false,
             item: Item::default(),
         }
     }

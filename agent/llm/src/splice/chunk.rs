@@ -1,5 +1,6 @@
 //! Takes the chunk that tells the usage out of an event stream.
 
+use std::fmt;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 ///
 /// No byte is held back beyond the end of its own event, and comments that precede an event, which keep connections alive,
 /// not at all. Memory is bounded.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ChunkRemover {
     /// The event that is not complete, as far as it came with earlier pieces.
     pub(super) held: BytesMut,
@@ -185,6 +186,12 @@ impl ChunkRemover {
     /// The length of the byte order mark before the open event, which is the stream's and not the event's.
     fn mark(&self, event: &[u8]) -> usize {
         if self.is_first && event.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
+    }
+}
+
+impl fmt::Debug for ChunkRemover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkRemover").field("removed", &self.removed).finish_non_exhaustive()
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Kind {
 }
 
 /// The state between two pieces.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Grammar {
     /// Bytes taken before this piece.
     before: usize,
