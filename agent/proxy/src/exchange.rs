@@ -236,6 +236,7 @@ impl Exchange {
             Some(meter) => meter.finish_with_untold(),
             None => (ResponseFacts::default(), self.unanswered(outcome, request.is_sent)),
         };
+        let untold = if is_text(self.call.operation) { untold } else { Untold::default() };
         let record = Record {
             id: self.id,
             started: self.started_at,
@@ -286,6 +287,12 @@ impl Drop for Exchange {
             debug_assert!(std::thread::panicking(), "an exchange was dropped unsettled");
         }
     }
+}
+
+/// Whether a call is about text, which can be counted. Bedrock has images and sound asked for by the same API.
+fn is_text(operation: Operation) -> bool {
+    use Operation::{Chat, Embeddings, GenerateContent, TextCompletion};
+    matches!(operation, Chat | TextCompletion | GenerateContent | Embeddings)
 }
 
 /// Content types that arrive event by event: SSE (OpenAI, Anthropic, Gemini), AWS event streams, NDJSON.

@@ -178,13 +178,17 @@ fn answer(
     answered: Answered,
 ) -> Response<ResponseBody> {
     let Answered { mut response, lease, read } = answered;
-    if let Some(exchange) = open.exchange() {
-        exchange.answered(&response);
-    }
     let to = outgoing.from;
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || (outgoing.parts.method == Method::CONNECT && response.status().is_success());
-    if switches && let Some(client) = switch {
+    let client = switch.filter(|_| switches);
+    if let Some(exchange) = open.exchange() {
+        if client.is_none() {
+            exchange.not_switched();
+        }
+        exchange.answered(&response);
+    }
+    if let Some(client) = client {
         let server = hyper::upgrade::on(&mut response);
         let drain = context.drain.clone();
         let session = open.exchange().and_then(|exchange| {
@@ -198,9 +202,6 @@ fn answer(
         let (mut parts, _body) = response.into_parts();
         prepare_response(&mut parts.headers, to);
         return Response::from_parts(parts, ResponseBody::Own(Full::default()));
-    }
-    if let Some(exchange) = open.exchange() {
-        exchange.not_switched();
     }
     let Shared { observer, draining, .. } = &*context.shared;
     let remover = splice::remover(outgoing, &response, observer);

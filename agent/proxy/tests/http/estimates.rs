@@ -192,6 +192,49 @@ async fn a_client_that_leaves_within_its_request_owes_nothing() {
 }
 
 #[tokio::test]
+async fn images_are_not_estimated_whichever_api_they_are_asked_for_by() {
+    for (model, is_estimated) in [("amazon.nova-canvas-v1:0", false), ("amazon.titan-text-lite-v1", true)] {
+        let body = format!(r#"{{"inputText":"{TEXT}"}}"#);
+        let path = format!("/model/{model}/invoke");
+        let record = exchange(&path, &body, Answer::Hang(""), Client::LeavesBefore).await;
+        assert_eq!(record.request_model.as_deref(), Some(model));
+        assert_eq!(record.usage.is_some(), is_estimated, "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_without_usage_and_what_is_no_call_are_not_estimated() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+    let vectors: &'static str = Box::leak(format!("{answer}{{\"data\":[{{\"embedding\":[0.5]}}]}}").into_boxed_str());
+    let body = format!(r#"{{"model":"text-embedding-3-small","input":"{TEXT}"}}"#);
+    let record = exchange("/v1/embeddings", &body, Answer::Close(vectors), Client::Stays).await;
+    assert_eq!((counted(&record), record.usage_source, record.cost), (None, UsageSource::None, None));
+    assert_eq!(record.outcome, Outcome::Completed);
+
+    let moved = "HTTP/1.1 307 Temporary Redirect\r\nlocation: /v2\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let record = exchange(COMPLETIONS, &chat(true), Answer::Close(moved), Client::Stays).await;
+    assert_eq!((counted(&record), record.usage_source), (None, UsageSource::None));
+}
+
+/// Where a WebSocket may be opened, but was not.
+#[tokio::test]
+async fn what_was_not_switched_to_a_websocket_used_nothing() {
+    let site = Site::new().await;
+    let rig = Rig::metering(&site, Metering::default());
+    site.serve(&["http/1.1"], |_, mut stream| async move {
+        read_head(&mut stream).await;
+        let body = r#"{"model":"gpt-5","usage":{"input_tokens":5,"output_tokens":7}}"#;
+        let head = format!("content-type: application/json\r\nconnection: close\r\ncontent-length: {}", body.len());
+        say(&mut stream, format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}")).await;
+    });
+    let (mut socket, _serving) = rig.client(false).await;
+    say(&mut socket, "GET /v1/responses HTTP/1.1\r\nhost: api.openai.com\r\n\r\n").await;
+    read_all(&mut socket).await;
+    let record = rig.recorder.record().await;
+    assert_eq!((record.usage, record.operation), (None, tollgate_llm::Operation::Other));
+}
+
+#[tokio::test]
 async fn what_was_told_is_not_estimated_and_zero_is_told() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n\
         {\"model\":\"gpt-4o\",\"choices\":[{\"message\":{\"content\":\"The quick brown fox\"}}],\
