@@ -93,8 +93,8 @@ fn text(line: &Line<'_>, zone: &TimeZone) -> String {
         add(format_args!(" (first {})", seconds(first)));
     }
     match (line.status, line.error_type.as_deref()) {
-        (Some(status), Some(error)) => add(format_args!("  {status} {error}")),
-        (None, Some(error)) => add(format_args!("  {error}")),
+        (Some(status), Some(error)) => add(format_args!("  {status} {}", name(error, NAME))),
+        (None, Some(error)) => add(format_args!("  {}", name(error, NAME))),
         (Some(status), None) if status != 200 => add(format_args!("  {status}")),
         _ => {}
     }

@@ -345,8 +345,11 @@ fn open(connection: &Connection) -> rusqlite::Result<HashSet<(i64, [u8; 16])>> {
     keys.collect()
 }
 
+/// The beginning of the year 9999, about the last that calendars reckon with.
+const LAST: i64 = 253_370_764_800_000_000;
+
 fn time(microseconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(microseconds.max(0).cast_unsigned())
+    UNIX_EPOCH + Duration::from_micros(microseconds.clamp(0, LAST).cast_unsigned())
 }
 
 fn sorted(mut lines: Vec<Line<'static>>) -> Vec<Line<'static>> {
