@@ -270,8 +270,8 @@ fn row(key: &Key, sum: &Sum, hourly: bool) -> anyhow::Result<BTreeMap<&'static s
         ("SubAccountType", kind.into()),
         ("Tags", key.tags.clone()),
         ("x_CostStatus", key.status.as_str().into()),
-        ("x_ServiceTier", key.tier.clone()),
-        ("x_UsageSource", key.source.clone()),
+        ("x_ServiceTier", text(&key.tier)),
+        ("x_UsageSource", text(&key.source)),
         ("x_Calls", sum.calls.to_string()),
     ]))
 }

@@ -52,6 +52,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it is about what surrounds the file, where SQLite keeps others while it reads.
+    pub(super) fn is_of_the_place(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+    }
+
     /// One word for metrics and status.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -58,16 +58,36 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     }
     // SQLite does not say why it cannot open a file.
     OpenOptions::new().read(true).open(path).map_err(|source| StoreError::File { path: path.into(), source })?;
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
+    let version = match schema::version(&connection) {
+        Err(error) if error.is_of_the_place() && nobody_writes(path) => {
+            connection = Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI)?;
+            schema::version(&connection)?
+        }
+        version => version?,
+    };
     connection.pragma_update(None, "cache_size", -32_768)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    match schema::version(&connection)? {
+    match version {
         // An agent has just made it, and will fill it.
         0 => Err(StoreError::Missing { path: path.into() }),
         _ => Ok(connection),
     }
+}
+
+/// Whether no agent has the file open: each keeps a log beside it.
+fn nobody_writes(path: &Path) -> bool {
+    let mut log = path.to_path_buf();
+    log.as_mut_os_string().push("-wal");
+    log.try_exists().is_ok_and(|exists| !exists)
+}
+
+/// The name by which SQLite reads a file without making others beside it, where it may not: of a copy, or on a read-only disk.
+fn immutable(path: &Path) -> String {
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{path}?immutable=1")
 }
 
 /// For its owner alone: it tells who calls what. What it is in may hold other things, for others to read.

@@ -236,3 +236,21 @@ fn a_full_queue_does_not_hold_up_the_end() {
         }
     });
 }
+
+#[test]
+fn a_ledger_is_read_where_nothing_can_be_written() {
+    alone(|| {
+        let place = Place::new();
+        tmpfs(place.disk.path(), "size=8m");
+        let ledger = place.start();
+        ledger.settled(&chat());
+        ledger.close();
+        let odd = place.directory().join("a?b#c%41.db");
+        fs::copy(place.directory().join(FILE), &odd).unwrap();
+        mount(None::<&str>, place.disk.path(), None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, None::<&str>)
+            .unwrap();
+        assert_eq!(place.number("SELECT count(*) FROM exchange"), 1);
+        let copy = open_read_only(&odd).unwrap();
+        assert_eq!(copy.query_row("SELECT count(*) FROM exchange", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    });
+}
