@@ -320,7 +320,9 @@ impl Gather {
                 self.is_opaque = !is_prompt(key);
                 self.member = Member::of(key);
             } else {
-                self.is_opaque = self.member != Member::Tools && is_opaque(key);
+                // Of an item of OpenAI's Responses it is an image that was made; deeper, it is what a tool of Gemini's said.
+                let is_image = key == b"result" && self.depth <= 3;
+                self.is_opaque = self.member != Member::Tools && (is_opaque(key) || is_image);
             }
         }
         if self.is_request()

@@ -67,6 +67,15 @@ fn every_dialect_has_its_prompt_found() {
 }
 
 #[test]
+fn images_that_were_made_are_no_text_and_results_of_tools_are() {
+    let made = r#"[{"type":"image_generation_call","status":"completed","result":"iVBORw0KGgo"},{"type":"message","content":[{"type":"output_text","text":"hi"}]}]"#;
+    assert_eq!(gather(Gather::value(), made.as_bytes(), made.len()).0, "hi");
+    assert_eq!(request(&format!(r#"{{"input":{made}}}"#)).0, "hi|");
+    let said = r#"{"contents":[{"parts":[{"functionResponse":{"name":"f","response":{"result":"sunny"}}}]}]}"#;
+    assert_eq!(request(said).0, "f|sunny|");
+}
+
+#[test]
 fn a_value_ends_where_it_ends() {
     for (json, used, text) in [
         (&br#"{"content":"a","role":"assistant"},"content":"b"}"#[..], Some(34), "a"),
