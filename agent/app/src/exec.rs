@@ -58,8 +58,9 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config, ledger: Opti
     let signals = wait::Signals::register()?;
     let caller = Caller::find(std::env::vars_os().collect());
     let catalogue = Arc::new(settings::catalogue(config));
-    let authority =
-        Arc::new(Authority::ephemeral(&catalogue.constraints()).context("the authority for this session cannot be made")?);
+    let authority = Arc::new(
+        Authority::ephemeral(&catalogue.constraints()).context("the authority for this session cannot be made")?,
+    );
     let scope = scope()?;
     let summary = Arc::new(Summary::new());
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));

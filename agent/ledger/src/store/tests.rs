@@ -197,8 +197,8 @@ fn a_killed_agents_exchanges_are_told_once_by_whoever_comes_next() {
     assert_eq!(copies.len(), 1);
     for _ in 0..2 {
         let next = place.start();
-        wait("the journal", || place.journals() == 1 && !copies[0].1.exists());
-        assert_eq!(next.figures().recovered, 3);
+        wait("the rows", || next.figures().recovered == 3);
+        assert!(place.journals() == 1 && !copies[0].1.exists());
         next.close();
         assert_eq!(place.number("SELECT count(*) FROM exchange"), 3);
         assert_eq!(place.number("SELECT sum(input) FROM exchange"), 2 * 1_200);
@@ -278,9 +278,12 @@ fn several_agents_write_one_ledger_at_once() {
             .collect();
         agents.into_iter().map(|agent| agent.join().unwrap()).sum::<u64>()
     });
-    assert_eq!(count, 1200);
-    // The last to leave may have been in another's way; then its journal has the rest.
-    place.start().close();
+    assert!(count <= 1200, "{count}");
+    // Whoever left may have been in another's way; then its journal has the rest.
+    wait("all rows", || {
+        place.start().close();
+        place.number("SELECT count(*) FROM exchange") >= 1200
+    });
     assert_eq!(place.number("SELECT count(*) FROM exchange"), 1200);
 }
 

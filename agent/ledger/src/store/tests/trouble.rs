@@ -161,9 +161,13 @@ fn a_file_or_directory_that_is_removed_under_us_is_made_anew() {
         wait("a row", || ledger.figures().written == number as u64 + 1);
         assert_eq!(place.number("SELECT count(*) FROM exchange"), 1);
         if all {
-            fs::remove_dir_all(place.directory()).unwrap();
+            // At one moment, as the writer may make it anew at any.
+            let aside = place.disk.path().join("aside");
+            fs::rename(place.directory(), &aside).unwrap();
+            fs::remove_dir_all(aside).unwrap();
         } else {
-            for name in file_names(&place.directory()) {
+            // The file itself last: what is found beside a new one would be taken for its own.
+            for name in file_names(&place.directory()).into_iter().rev() {
                 fs::remove_file(place.directory().join(name)).unwrap();
             }
         }
