@@ -6,6 +6,8 @@ use super::schema::{BUCKET, COUNTS};
 
 /// Exchanges that one step takes. Some ten milliseconds, in which other agents wait.
 const STEP: i64 = 2_000;
+/// The largest sum that is kept; SQLite makes floating point of larger ones, which the table refuses.
+const LARGEST: i64 = 9_000_000_000_000_000_000;
 /// Pages that one step gives back to the file system.
 const PAGES: i64 = 500;
 /// Free pages that are kept for what comes next.
@@ -114,8 +116,13 @@ static ROLL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         "request_bytes",
         "response_bytes",
     ];
-    let add: Vec<String> =
-        measures.iter().chain(&COUNTS).map(|column| format!("{column} = {column} + excluded.{column}")).collect();
+    // A step's sums fit. What they are added to may not, of a provider that says absurd numbers for long: it stops there, as
+    // an error would come again each time, and nothing would ever be rolled up again.
+    let add: Vec<String> = measures
+        .iter()
+        .chain(&COUNTS)
+        .map(|column| format!("{column} = min({LARGEST}, {column} + excluded.{column})"))
+        .collect();
     format!(
         "INSERT INTO rollup (started, {keys}, caller, {}, {counts})
         SELECT e.started - e.started % {BUCKET} AS bucket, e.provider, e.region, e.host, e.operation, e.request_model,

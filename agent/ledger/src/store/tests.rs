@@ -348,6 +348,25 @@ fn old_exchanges_are_counted_together_and_no_sum_changes() {
 }
 
 #[test]
+fn a_sum_that_outgrows_its_column_stops_there() {
+    let place = Place::new();
+    let started = SystemTime::now() - Duration::from_hours(72);
+    for calls in 1..=3 {
+        let ledger = Ledger::start(Settings { retention: Some(Duration::from_hours(24)), ..place.settings() }).unwrap();
+        ledger.settled(&Record { id: Id::new(), started, ..chat() });
+        ledger.close();
+        // The next start rolls it up.
+        let next = Ledger::start(Settings { retention: Some(Duration::from_hours(24)), ..place.settings() }).unwrap();
+        wait("the roll-up", || place.number("SELECT coalesce(sum(calls), 0) FROM rollup") == calls);
+        next.close();
+        let file = Connection::open(place.directory().join(FILE)).unwrap();
+        file.execute("UPDATE rollup SET cost_nano = max(cost_nano, 8999999999999999999), input = ?", [i64::MAX])
+            .unwrap();
+    }
+    assert_eq!(place.number("SELECT cost_nano FROM rollup"), 9_000_000_000_000_000_000);
+}
+
+#[test]
 fn texts_that_nobody_refers_to_go_and_agents_do_not_use_their_numbers() {
     let place = Place::new();
     let old = SystemTime::now() - Duration::from_hours(72);
