@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Doctor(ConfigArgs),
     /// Add up what was used, by provider and model or whatever else is asked
     ///
-    /// Reads the ledger that `tollgate run` writes, and may do so while it writes. Sums are exact. What has no known price or no
+    /// Reads the ledger that `tollgate run` and `tollgate exec` write, and may do so while they write. Sums are exact. What has no known price or no
     /// token count is told as such, never as $0.
     #[command(after_help = REPORT_HELP)]
     Report(ReportArgs),
