@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calls;
+pub mod logged;
 pub mod origin;
 pub mod probe;
 pub mod stage;

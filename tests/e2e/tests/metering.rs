@@ -7,47 +7,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tollgate_e2e::calls::Api;
+use tollgate_e2e::logged::{calls, usage};
 use tollgate_e2e::probe::{Body, Plan, Request};
 use tollgate_e2e::stage::Stage;
 use tollgate_provider::{Exchange, Outcome, Usage};
-use tollgate_world::Agent;
 
 const GENEROUS: Duration = Duration::from_mins(1);
-
-/// The calls in the agent's log, once there are so many.
-fn calls(agent: &Agent, count: usize) -> Result<Vec<Value>> {
-    let parse = |log: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8_lossy(log);
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["target"] == "exchange").collect()
-    };
-    let mut found = Vec::new();
-    agent.process().wait_until(GENEROUS, |stdout, stderr| {
-        found = [parse(stdout), parse(stderr)].concat();
-        found.len() >= count
-    })?;
-    assert_eq!(found.len(), count, "{found:#?}");
-    // A call is settled a moment after its end, and another may have begun by then.
-    found.sort_by_key(|line| line["started"].to_string());
-    Ok(found)
-}
 
 /// The provider's record, once it is complete.
 fn truth(stage: &Stage, count: usize) -> Result<Vec<Exchange>> {
     let exchanges = stage.settled()?;
     assert_eq!(exchanges.len(), count);
     Ok(exchanges)
-}
-
-fn usage(line: &Value) -> Option<Usage> {
-    let tokens = |name: &str| line[name].as_u64();
-    Some(Usage {
-        input: tokens("input_tokens")?,
-        output: tokens("output_tokens")?,
-        cache_read: tokens("cache_read_tokens")?,
-        cache_write: tokens("cache_write_tokens")?,
-        reasoning: tokens("reasoning_tokens")?,
-    })
 }
 
 fn assert_logged(api: Api, line: &Value, exchange: &Exchange, stream: bool) {

@@ -1,14 +1,11 @@
 //! Providers with dialects of their own: counted to the token where their answers have it, and nothing of a signed request changed.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use serde_json::{Value, json};
+use tollgate_e2e::logged::{self, usage};
 use tollgate_e2e::stage::Stage;
 use tollgate_provider::{AWS_KEY_ID, AWS_SECRET, Exchange, Outcome, Usage};
 use tollgate_world::Program;
-
-const GENEROUS: Duration = Duration::from_mins(1);
 
 const BEDROCK: &str = "bedrock-runtime.us-east-1.amazonaws.com";
 const VERTEX: &str = "us-central1-aiplatform.googleapis.com/v1/projects/p/locations/us-central1/publishers";
@@ -112,34 +109,6 @@ fn every_call() -> Vec<Call> {
     calls
 }
 
-/// The calls in the agent's log, in their order, once there are so many.
-fn logged(stage: &Stage, count: usize) -> Result<Vec<Value>> {
-    let parse = |log: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8_lossy(log);
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["target"] == "exchange").collect()
-    };
-    let mut found = Vec::new();
-    stage.agent.process().wait_until(GENEROUS, |stdout, stderr| {
-        found = [parse(stdout), parse(stderr)].concat();
-        found.len() >= count
-    })?;
-    assert_eq!(found.len(), count, "{found:#?}");
-    found.sort_by_key(|line| line["started"].to_string());
-    Ok(found)
-}
-
-fn usage(line: &Value) -> Option<Usage> {
-    let tokens = |name: &str| line[name].as_u64();
-    Some(Usage {
-        input: tokens("input_tokens")?,
-        output: tokens("output_tokens")?,
-        cache_read: tokens("cache_read_tokens")?,
-        cache_write: tokens("cache_write_tokens")?,
-        reasoning: tokens("reasoning_tokens")?,
-    })
-}
-
 #[test]
 fn what_each_api_tells_is_counted_to_the_token() -> Result<()> {
     let stage = Stage::new(OLLAMA)?;
@@ -151,7 +120,7 @@ fn what_each_api_tells_is_counted_to_the_token() -> Result<()> {
         let output = call.program(&stage, &[&BEARER[..], &[version, "--fail-with-body"]].concat(), faults).run()?;
         assert!(output.success()?.stdout.len() > 100, "{}", call.url);
     }
-    let (lines, exchanges) = (logged(&stage, calls.len())?, stage.settled()?);
+    let (lines, exchanges) = (logged::calls(&stage.agent, calls.len())?, stage.settled()?);
     assert_eq!(exchanges.len(), calls.len());
     for ((call, line), exchange) in calls.iter().zip(&lines).zip(&exchanges) {
         let about = format!("{}\n{line:#}\n{exchange:#?}", call.url);
@@ -212,7 +181,7 @@ fn a_damaged_or_broken_event_stream_is_counted_as_what_it_is() -> Result<()> {
         let output = call.program(&stage, &BEARER, faults).run()?.success()?;
         assert!(!output.stdout.is_empty());
     }
-    let (lines, exchanges) = (logged(&stage, made.len())?, stage.settled()?);
+    let (lines, exchanges) = (logged::calls(&stage.agent, made.len())?, stage.settled()?);
     for (((call, faults, error), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
         let about = format!("{faults}\n{line:#}\n{exchange:#?}");
         assert_eq!(line["error_type"], *error, "{about}");

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use tollgate_e2e::logged::{calls, usage};
 use tollgate_e2e::stage::Stage;
 use tollgate_e2e::wait_for_count;
-use tollgate_provider::{Exchange, Outcome, Usage, sha256};
+use tollgate_provider::{Exchange, Outcome, sha256};
 use tollgate_world::Program;
 
 const GENEROUS: Duration = Duration::from_mins(1);
@@ -28,34 +29,6 @@ fn call(program: Program, version: &str, fault: &str, body: &str) -> Program {
         fields.into_iter().map(str::to_owned).chain(fault).fold(program, |program, field| program.arg("-H").arg(field));
     // By standard input, as a large one is.
     program.args(["--data-binary", "@-", "https://api.openai.com/v1/chat/completions"]).stdin(body.as_bytes().to_vec())
-}
-
-/// The calls in the agent's log, once there are so many.
-fn calls(stage: &Stage, count: usize) -> Result<Vec<Value>> {
-    let parse = |log: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8_lossy(log);
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["target"] == "exchange").collect()
-    };
-    let mut found = Vec::new();
-    stage.agent.process().wait_until(GENEROUS, |stdout, stderr| {
-        found = [parse(stdout), parse(stderr)].concat();
-        found.len() >= count
-    })?;
-    assert_eq!(found.len(), count, "{found:#?}");
-    found.sort_by_key(|line| line["started"].to_string());
-    Ok(found)
-}
-
-fn usage(line: &Value) -> Option<Usage> {
-    let tokens = |name: &str| line[name].as_u64();
-    Some(Usage {
-        input: tokens("input_tokens")?,
-        output: tokens("output_tokens")?,
-        cache_read: tokens("cache_read_tokens")?,
-        cache_write: tokens("cache_write_tokens")?,
-        reasoning: tokens("reasoning_tokens")?,
-    })
 }
 
 fn assert_counted(line: &Value, exchange: &Exchange) {
@@ -97,7 +70,7 @@ fn the_client_sees_what_it_would_have_seen_and_its_call_is_counted_to_the_token(
             assert_eq!(exchange.request_sha256, Some(sha256(body(true).as_bytes())), "one span was edited");
             assert_eq!(exchange.request_bytes, body(true).len() as u64);
             made += 1;
-            let line = calls(&stage, made)?.pop().context("there is one")?;
+            let line = calls(&stage.agent, made)?.pop().context("there is one")?;
             assert_counted(&line, &exchange);
             assert_eq!(line["request_bytes"], body(false).len() as u64, "as the client sent it: {line:#}");
             assert_eq!(line["outcome"], "completed", "{line:#}");
@@ -134,7 +107,7 @@ fn a_provider_that_refuses_the_option_is_asked_once() -> Result<()> {
         let plain = body(false).len() as u64;
         let expected = [(400, body(true).len() as u64), (200, plain), (200, plain), (200, plain)];
         assert_eq!(requests, expected, "{version}");
-        for line in calls(&stage, 3)? {
+        for line in calls(&stage.agent, 3)? {
             assert_eq!((&line["status"], &line["outcome"]), (&200.into(), &"completed".into()), "{line:#}");
         }
         wait_for_event(&stage, "usage_refused", 1)?;
@@ -177,7 +150,7 @@ fn a_drained_stream_is_counted_to_the_token_though_its_client_left() -> Result<(
         gate.open();
         let exchange = stage.settled()?.remove(0);
         assert_eq!(exchange.outcome, Outcome::Completed, "{version}: {exchange:#?}");
-        let line = calls(&stage, number + 1)?.pop().context("there is one")?;
+        let line = calls(&stage.agent, number + 1)?.pop().context("there is one")?;
         assert_counted(&line, &exchange);
         assert_eq!(line["outcome"], "client_gone", "{line:#}");
     }
@@ -201,7 +174,7 @@ fn a_cancelled_stream_is_counted_the_same_each_time() -> Result<()> {
             call.kill();
             let exchange = stage.settled()?.remove(0);
             assert_eq!(exchange.outcome, Outcome::ClientGone, "{version}: {exchange:#?}");
-            let line = calls(&stage, counts.len() + 1 + if version == VERSIONS[1] { 4 } else { 0 })?
+            let line = calls(&stage.agent, counts.len() + 1 + if version == VERSIONS[1] { 4 } else { 0 })?
                 .pop()
                 .context("there is one")?;
             assert_eq!(

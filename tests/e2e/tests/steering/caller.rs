@@ -1,27 +1,12 @@
 //! Who is said to have called.
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 use tollgate_e2e::calls::Api;
+use tollgate_e2e::logged::at_least;
 use tollgate_e2e::stage::Stage;
-use tollgate_world::{Agent, Running};
+use tollgate_world::Running;
 
 use crate::GENEROUS;
-
-/// The calls in the agent's log, once there are so many.
-fn calls(agent: &Agent, count: usize) -> Result<Vec<Value>> {
-    let parse = |log: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8_lossy(log);
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["target"] == "exchange").collect()
-    };
-    let mut found = Vec::new();
-    agent.process().wait_until(GENEROUS, |stdout, stderr| {
-        found = [parse(stdout), parse(stderr)].concat();
-        found.len() >= count
-    })?;
-    Ok(found)
-}
 
 /// The pid of a started program, and its end.
 fn ended(program: Running) -> Result<u32> {
@@ -34,7 +19,7 @@ fn ended(program: Running) -> Result<u32> {
 fn the_log_names_program_user_process_and_cgroup() -> Result<()> {
     let stage = Stage::new("")?;
     let curl = ended(Api::Chat.call(&stage.world, "Hello", true, "").user(1000).start()?)?;
-    let lines = calls(&stage.agent, 1)?;
+    let lines = at_least(&stage.agent, 1)?;
     let line = &lines[0];
     assert_eq!((&line["program"], &line["uid"], &line["pid"]), (&"curl".into(), &1000.into(), &curl.into()), "{line}");
     // The client has a mount namespace of its own, as a container has, where the host's names for numbers do not hold.
@@ -67,7 +52,7 @@ fn a_thread_and_a_child_are_told_by_their_process() -> Result<()> {
                   print(os.getpid(), child)";
     let output = stage.world.client_command("/usr/bin/python3").args(["-c", script]).user(1000).run()?.success()?;
     let pids: Vec<u64> = output.text().split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let lines = calls(&stage.agent, 2)?;
+    let lines = at_least(&stage.agent, 2)?;
     let told: Vec<u64> = lines.iter().filter_map(|line| line["pid"].as_u64()).collect();
     assert_eq!(told, pids);
     let program = std::fs::canonicalize("/usr/bin/python3")?;
@@ -86,7 +71,7 @@ fn a_process_that_is_gone_is_still_named() -> Result<()> {
     curl.wait_for("data:", GENEROUS)?;
     let pid = curl.pid();
     curl.kill();
-    let lines = calls(&stage.agent, 1)?;
+    let lines = at_least(&stage.agent, 1)?;
     let line = &lines[0];
     assert_eq!((&line["program"], &line["uid"], &line["pid"]), (&"curl".into(), &1001.into(), &pid.into()), "{line}");
     assert_eq!(line["outcome"], "client_gone", "{line}");

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
+use tollgate_e2e::logged::{self, usage};
 use tollgate_e2e::probe::{Plan, Request};
 use tollgate_e2e::stage::Stage;
-use tollgate_provider::{Exchange, Outcome, Usage};
+use tollgate_provider::{Exchange, Outcome};
 use tollgate_world::{Agent, Program};
 
 const GENEROUS: Duration = Duration::from_mins(1);
@@ -25,17 +26,7 @@ const OFFERS: [&str; 4] = [
 
 /// The agent's lines about exchanges after the first `seen`, once there are so many turns: the session's own, and those of its turns.
 fn lines(agent: &Agent, seen: usize, turns: usize) -> Result<(Value, Vec<Value>)> {
-    let parse = |log: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8_lossy(log);
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["target"] == "exchange").collect()
-    };
-    let mut found = Vec::new();
-    agent.process().wait_until(GENEROUS, |stdout, stderr| {
-        found = [parse(stdout), parse(stderr)].concat();
-        found.len() > seen + turns
-    })?;
-    found.sort_by_key(|line| line["started"].to_string());
+    let mut found = logged::at_least(agent, seen + turns + 1)?;
     let (mut sessions, turned): (Vec<_>, Vec<_>) =
         found.split_off(seen).into_iter().partition(|line| line["operation"] == "session");
     ensure!(sessions.len() == 1 && turned.len() == turns, "{sessions:#?}\n{turned:#?}");
@@ -49,17 +40,6 @@ fn session(python: Program, plan: &Value) -> Program {
 fn report(python: Program, plan: &Value) -> Result<Value> {
     let output = session(python, plan).run()?.success()?;
     serde_json::from_slice(&output.stdout).with_context(|| format!("no report: {output}"))
-}
-
-fn usage(line: &Value) -> Option<Usage> {
-    let tokens = |name: &str| line[name].as_u64();
-    Some(Usage {
-        input: tokens("input_tokens")?,
-        output: tokens("output_tokens")?,
-        cache_read: tokens("cache_read_tokens")?,
-        cache_write: tokens("cache_write_tokens")?,
-        reasoning: tokens("reasoning_tokens")?,
-    })
 }
 
 /// The provider's record of a session and its turns, once it is complete.
