@@ -91,6 +91,15 @@ fn names(page: &str) -> String {
     page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect::<Vec<_>>().join("\n")
 }
 
+/// Every call that was made is in the log and in the metrics as the provider has it.
+fn assert_all(stage: &Stage, made: &[(Api, bool)]) -> Result<()> {
+    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(stage, made.len())?);
+    for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
+        assert_logged(*api, line, exchange, *stream);
+    }
+    assert_counted(stage, &exchanges)
+}
+
 #[test]
 fn each_api_streamed_or_not_over_both_protocols() -> Result<()> {
     let stage = Stage::new("")?;
@@ -104,11 +113,7 @@ fn each_api_streamed_or_not_over_both_protocols() -> Result<()> {
             }
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len())?);
-    for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
-        assert_logged(*api, line, exchange, *stream);
-    }
-    assert_counted(&stage, &exchanges)
+    assert_all(&stage, &made)
 }
 
 #[test]
@@ -124,11 +129,7 @@ fn each_content_coding_is_read_on_a_copy() -> Result<()> {
             made.push((api, stream));
         }
     }
-    let (lines, exchanges) = (calls(&stage.agent, made.len())?, truth(&stage, made.len())?);
-    for (((api, stream), line), exchange) in made.iter().zip(&lines).zip(&exchanges) {
-        assert_logged(*api, line, exchange, *stream);
-    }
-    assert_counted(&stage, &exchanges)
+    assert_all(&stage, &made)
 }
 
 #[test]
