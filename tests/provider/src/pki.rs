@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
@@ -135,10 +136,25 @@ impl Pki {
         Ok(Arc::new(CertifiedKey::new(chain, any_ecdsa_type(&key)?)))
     }
 
+    /// Issues a good server certificate for `names` as two PEM texts, chain and key, for servers that are programs of
+    /// their own.
+    pub fn issue_pem(&self, names: &[&str]) -> Result<(String, String), PkiError> {
+        let certified = self.issue(names, Flaw::None)?;
+        let chain = certified.cert.iter().map(|der| pem("CERTIFICATE", der)).collect();
+        Ok((chain, self.server_key.serialize_pem()))
+    }
+
     fn from_parts(root_pem: String, root: CertificateDer<'static>, key: KeyPair) -> Result<Self, PkiError> {
         let issuer = Issuer::from_ca_cert_der(&root, key)?;
         Ok(Self { issuer, root, root_pem, server_key: KeyPair::generate()? })
     }
+}
+
+/// PEM as RFC 7468 has it: 64 characters a line.
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 fn root_params(name: &str) -> Result<CertificateParams, PkiError> {

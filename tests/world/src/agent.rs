@@ -50,15 +50,31 @@ impl World {
         Ok(agent)
     }
 
+    /// The same, started by another command that runs it, such as `taskset -c 1`.
+    pub fn agent_by(&self, command: &[&str], config: &str) -> Result<Agent> {
+        let agent = self.start_agent(command, config)?;
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
     /// The same, without waiting: for agents that shall not start.
     pub fn agent_unready(&self, config: &str) -> Result<Agent> {
+        self.start_agent(&[], config)
+    }
+
+    fn start_agent(&self, command: &[&str], config: &str) -> Result<Agent> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = self.directory().join("ca");
         let file = self.directory().join(format!("tollgate-{number}.yaml"));
         fs::write(&file, complete(config, &self.client_cgroup(), &directory))
             .context("cannot write the configuration")?;
-        let running = self.agent_command(binary()?).args(["run", "--config"]).arg(&file).start()?;
+        let binary = binary()?;
+        let program = match command.split_first() {
+            Some((first, rest)) => self.agent_command(first).args(rest).arg(&binary),
+            None => self.agent_command(&binary),
+        };
+        let running = program.args(["run", "--config"]).arg(&file).start()?;
         Ok(Agent { admin: ADMIN, running, directory, world: self.share() })
     }
 

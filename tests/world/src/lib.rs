@@ -139,6 +139,23 @@ impl World {
         Program::new(self.share(), self.inner.site.agent_cgroup(), program.as_ref())
     }
 
+    /// A cgroup of the client host beside the clients' and the agent's, made when it is not there: for counting what a
+    /// program costs. No agent of this world steers what is in it.
+    pub fn cgroup(&self, name: &str) -> Result<PathBuf> {
+        let cgroup = self.inner.site.cgroup.join(name);
+        match std::fs::create_dir(&cgroup) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(error).with_context(|| format!("cannot make the cgroup {}", cgroup.display()))
+            }
+            _ => Ok(cgroup),
+        }
+    }
+
+    /// A program on the client host, in one of the world's cgroups.
+    pub fn command_in(&self, cgroup: &Path, program: impl AsRef<OsStr>) -> Program {
+        Program::new(self.share(), cgroup.to_owned(), program.as_ref())
+    }
+
     /// Runs `work` in the client host's network and mounts, and waits. Sockets made there are not in the client cgroup.
     pub fn in_client<W, F, T>(&self, work: W) -> T
     where
@@ -223,6 +240,11 @@ impl World {
     /// Lays one file or directory over another for the client host's programs alone, running ones included.
     pub fn lay(&self, file: &Path, over: &Path) -> Result<()> {
         host::lay(&self.inner.client, file, over)
+    }
+
+    /// The cgroup v2 directory that agents run in.
+    pub fn agent_cgroup(&self) -> PathBuf {
+        self.inner.site.agent_cgroup()
     }
 
     /// The cgroup v2 directory that clients run in.

@@ -1,0 +1,9 @@
+//! What a contender uses, and how noisy the machine is.
+
+mod cpu;
+mod memory;
+mod noise;
+
+pub use cpu::{Usage, cores_between, cpu_time};
+pub use memory::{Memory, of_cgroup, processes};
+pub use noise::{Noise, Steal, load_average, spin};
