@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::contender::{self, Contender};
 use crate::figure::{self, Effort, Figure, Round};
+use crate::load::streams;
 use crate::measure::{Noise, Steal, load_average, spin};
 use crate::origin;
 use crate::report::{Failure, Report};
@@ -44,6 +45,9 @@ enum Part {
     /// The provider for load
     #[command(hide = true)]
     Origin(origin::Args),
+    /// The load generator for streams
+    #[command(hide = true)]
+    LoadStreams(streams::Arguments),
 }
 
 /// Reads the command line and does what it says.
@@ -51,6 +55,7 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     match cli.part {
         Some(Part::Origin(args)) => origin::run(&args),
+        Some(Part::LoadStreams(arguments)) => streams::run(&arguments),
         None => measure(&cli.run),
     }
 }

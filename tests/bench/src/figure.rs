@@ -1,6 +1,7 @@
 //! What is measured. A figure measures one contender in one round and gives numbers; it knows nothing of tables.
 
 mod requests;
+mod streams;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use crate::contender::{Contender, Running};
 use crate::stage::Stage;
 
 /// Every figure, in the order of the report. One line each.
-pub const ALL: &[&dyn Figure] = &[&requests::Requests];
+pub const ALL: &[&dyn Figure] = &[&requests::Requests, &streams::Streams];
 
 /// Something that is measured, perhaps in several cases and numbers.
 pub trait Figure: Sync {

@@ -12,4 +12,5 @@ pub mod measure;
 pub mod origin;
 pub mod report;
 pub mod stage;
+pub mod stamp;
 pub mod stats;

@@ -1,6 +1,7 @@
 //! Load generators, and what they report.
 
 pub mod h2load;
+pub mod streams;
 pub mod wrk;
 
 use crate::contender::{Running, Scheme};

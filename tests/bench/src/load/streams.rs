@@ -2,6 +2,7 @@
 //! first event and each event took from the origin's hand to ours, and whether any was lost or came twice.
 
 mod connection;
+mod process;
 mod sse;
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::stamp;
 use connection::{Connection, Target};
+pub use process::{Load, Outcome, run_load, start};
 use sse::Reader;
 
 /// What it prints on standard error once every stream is open and has had its first event.

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use super::Arguments;
 
 /// Where to, and what to ask there.
-pub struct Target {
+pub(super) struct Target {
     address: SocketAddr,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     h2: bool,
@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// One connection, ready for a request.
-pub enum Connection {
+pub(super) enum Connection {
     /// HTTP/1.1: one request at a time.
     One(http1::SendRequest<Full<Bytes>>),
     /// HTTP/2: clones share the connection.
@@ -41,7 +41,7 @@ pub enum Connection {
 
 impl Target {
     /// Reads the arguments, resolves the name and loads the root.
-    pub async fn new(arguments: &Arguments) -> Result<Self> {
+    pub(super) async fn new(arguments: &Arguments) -> Result<Self> {
         let uri: Uri = arguments.url.parse().context("--url is no URL")?;
         let host = uri.host().context("--url names no host")?.to_owned();
         let secure = match uri.scheme_str() {
@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// A new connection, with its handshakes done.
-    pub async fn connect(&self) -> Result<Connection> {
+    pub(super) async fn connect(&self) -> Result<Connection> {
         let tcp = TcpStream::connect(self.address).await.context("cannot connect")?;
         tcp.set_nodelay(true)?;
         match &self.tls {
@@ -89,7 +89,7 @@ impl Target {
     }
 
     /// Sends the request and waits for the head of its answer.
-    pub async fn ask(&self, connection: &mut Connection) -> Result<Response<Incoming>> {
+    pub(super) async fn ask(&self, connection: &mut Connection) -> Result<Response<Incoming>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
         match connection {
@@ -138,7 +138,7 @@ impl Target {
 
 impl Connection {
     /// One that shares this one, where the protocol has room for more.
-    pub fn share(&self) -> Option<Self> {
+    pub(super) fn share(&self) -> Option<Self> {
         match self {
             Self::One(_) => None,
             Self::Two(sender) => Some(Self::Two(sender.clone())),
@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// Whether it takes no more requests.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::One(sender) => sender.is_closed(),
             Self::Two(sender) => sender.is_closed(),
@@ -170,7 +170,7 @@ fn config(arguments: &Arguments) -> Result<ClientConfig> {
     Ok(config)
 }
 
-/// A chat request; the two fields that tell the origin what to send are in [`crate::origin::stream::Plan`].
+/// A chat request; the two fields that tell the origin what to send are in the origin's `events.rs`.
 fn body(arguments: &Arguments) -> String {
     let Arguments { model, events, pace, .. } = arguments;
     let usage = if arguments.usage { r#","stream_options":{"include_usage":true}"# } else { "" };
@@ -185,7 +185,7 @@ fn body(arguments: &Arguments) -> String {
 }
 
 /// Reads a header as `NAME: VALUE`.
-pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write NAME: VALUE")?;
     let name = name.trim().parse().map_err(|error| format!("{error}"))?;
     let value = value.trim().parse().map_err(|error| format!("{error}"))?;

@@ -9,24 +9,24 @@ const DONE: &[u8] = b"[DONE]";
 
 /// Cuts server-sent events out of a body that comes in pieces, and checks their numbers.
 #[derive(Default)]
-pub struct Reader {
+pub(super) struct Reader {
     /// The beginning of an event whose end has not come yet.
     partial: Vec<u8>,
     /// The number that the next event should have.
     expected: u32,
     /// Events with a stamp.
-    pub events: u64,
+    pub(super) events: u64,
     /// Numbers that were left out.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// Numbers that came again, or late.
-    pub repeated: u64,
+    pub(super) repeated: u64,
     /// Whether the last event of all came.
-    pub done: bool,
+    pub(super) done: bool,
 }
 
 impl Reader {
     /// Reads a piece. `seen` gets the time that each event with a stamp was made.
-    pub fn read(&mut self, mut piece: &[u8], mut seen: impl FnMut(u64)) {
+    pub(super) fn read(&mut self, mut piece: &[u8], mut seen: impl FnMut(u64)) {
         if !self.partial.is_empty() {
             // The end may lie across the seam.
             let from = self.partial.len().saturating_sub(1);
@@ -46,7 +46,7 @@ impl Reader {
     }
 
     /// Counts what is missing at the end of a stream that should have had this many events.
-    pub fn finish(&mut self, events: u32) {
+    pub(super) fn finish(&mut self, events: u32) {
         self.lost += u64::from(events.saturating_sub(self.expected));
         self.expected = self.expected.max(events);
     }
