@@ -1,7 +1,14 @@
 //! What is measured: calling directly, Tollgate, and what a user would pick instead.
 
 mod direct;
+mod envoy;
 mod haproxy;
+mod litellm;
+mod mitmproxy;
+mod nginx;
+mod portkey;
+mod rival;
+mod tensorzero;
 mod tollgate;
 
 use std::net::SocketAddr;
@@ -12,7 +19,20 @@ use anyhow::{Result, bail};
 use crate::stage::Stage;
 
 /// Every contender, in the order of the tables. One line each.
-pub const ALL: &[&dyn Contender] = &[&direct::Direct, &tollgate::Tollgate, &haproxy::Haproxy];
+pub const ALL: &[&dyn Contender] = &[
+    &direct::Direct,
+    &tollgate::Tollgate,
+    &haproxy::Haproxy,
+    &nginx::Nginx,
+    &envoy::Envoy,
+    &mitmproxy::Mitmproxy,
+    &litellm::Litellm,
+    &tensorzero::Tensorzero,
+    &portkey::Portkey,
+];
+
+/// What tunnels are compared with, and nothing else: HAProxy as a relay of bytes.
+pub const TCP_RELAY: &dyn Contender = &haproxy::HaproxyTcp;
 
 /// Something that stands between a client and the provider.
 pub trait Contender: Sync {

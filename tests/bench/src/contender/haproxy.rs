@@ -1,16 +1,20 @@
-//! HAProxy, terminating TLS and making it anew.
+//! HAProxy: terminating TLS and making it anew, and as a relay of bytes.
 
-use std::process::Command;
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 
-use super::{Contender, Kind, Running, Traits};
-use crate::stage::{HOST, Stage};
+use super::{Contender, Kind, Running, Traits, rival};
+use crate::stage::{BULK, HOST, Stage};
 
-/// HAProxy.
+/// HAProxy with TLS on both sides.
 pub(super) struct Haproxy;
 
+/// HAProxy in TCP mode, which leaves TLS to the two ends. It is none of [`super::ALL`]: only tunnels are compared with it.
+pub(super) struct HaproxyTcp;
+
 const ADDRESS: &str = "127.0.0.1:8443";
+const TCP_ADDRESS: &str = "127.0.0.1:8442";
 
 impl Contender for Haproxy {
     fn name(&self) -> &'static str {
@@ -22,25 +26,50 @@ impl Contender for Haproxy {
     }
 
     fn version(&self) -> Result<String> {
-        let said = Command::new("haproxy").arg("-v").output().context("cannot ask haproxy's version")?;
-        Ok(String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().to_owned())
+        rival::version("haproxy", "-v")
     }
 
     fn start(&self, stage: &Stage) -> Result<Running> {
-        let (bind, upstream) = (stage.certificate_and_key(), stage.provider());
-        let config = format!(
-            "global\n  nbthread 1\n  maxconn 20000\n  ssl-server-verify required\n\
-             defaults\n  mode http\n  timeout connect 10s\n  timeout client 300s\n  timeout server 300s\n  http-reuse always\n\
-             frontend f\n  bind {ADDRESS} ssl crt {} alpn h2,http/1.1\n  default_backend b\n\
-             backend b\n  server s {upstream} ssl ca-file {} sni str({HOST}) verifyhost {HOST} alpn http/1.1\n",
-            bind.display(),
-            stage.root().display(),
+        let config = rival::fill(
+            include_str!("haproxy.cfg"),
+            &[
+                ("address", &ADDRESS),
+                ("certificate", &stage.certificate_and_key().display()),
+                ("root", &stage.root().display()),
+                ("upstream", &stage.provider()),
+                ("host", &HOST),
+            ],
         );
-        let file = stage.file("haproxy.cfg", &config)?;
-        let (cgroup, program) = stage.contender("haproxy", "haproxy")?;
-        let running = program.args(["-db", "-f"]).arg(file).start()?;
-        let address = ADDRESS.parse().context("an address")?;
-        stage.wait_listening(address, &running)?;
-        Ok(Running::relay(stage, address, cgroup, running))
+        start(stage, self.name(), ADDRESS, &config)
     }
+}
+
+impl Contender for HaproxyTcp {
+    fn name(&self) -> &'static str {
+        "haproxy-tcp"
+    }
+
+    fn traits(&self) -> Traits {
+        let note = "relays bytes; TLS is the two ends' own";
+        Traits { kind: Kind::Relay, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note }
+    }
+
+    fn version(&self) -> Result<String> {
+        Haproxy.version()
+    }
+
+    fn start(&self, stage: &Stage) -> Result<Running> {
+        let values: [(&str, &dyn std::fmt::Display); 2] =
+            [("address", &TCP_ADDRESS), ("upstream", &SocketAddr::new(BULK, 443))];
+        start(stage, self.name(), TCP_ADDRESS, &rival::fill(include_str!("haproxy_tcp.cfg"), &values))
+    }
+}
+
+fn start(stage: &Stage, name: &str, address: &str, config: &str) -> Result<Running> {
+    let file = stage.file(&format!("{name}.cfg"), config)?;
+    let (cgroup, program) = stage.contender(name, "haproxy")?;
+    let running = program.args(["-db", "-f"]).arg(file).start()?;
+    let address: SocketAddr = address.parse().context("an address")?;
+    stage.wait_listening(address, &running)?;
+    Ok(Running::relay(stage, address, cgroup, running))
 }
