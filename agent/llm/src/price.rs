@@ -11,6 +11,7 @@ mod layer;
 mod parts;
 mod pattern;
 mod pointers;
+mod search;
 mod status;
 mod units;
 
@@ -21,7 +22,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rust_decimal::Decimal;
 
 use self::file::File;
-use self::layer::{Found, Place, Settings};
+use self::layer::{Model, Place, Settings};
+use self::search::Searches;
 use crate::usage::{ServiceTier, Usage};
 
 pub use kind::Kind;
@@ -111,6 +113,7 @@ pub struct Prices {
     pointers: Option<Arc<Pointers>>,
     /// Which providers' answers the pointers are read from.
     pointed: Vec<Box<str>>,
+    searches: Searches,
 }
 
 /// A model's entry, as found by a name.
@@ -179,7 +182,7 @@ impl Prices {
             }
         }
         let pointers = (!pointers.is_empty()).then(|| Arc::new(Pointers::new(pointers)));
-        Self { layers, own, settings, pointers, pointed }
+        Self { layers, own, settings, pointers, pointed, searches: search::searches() }
     }
 
     /// The pointers to read from a provider's answers.
@@ -189,47 +192,44 @@ impl Prices {
 
     /// What it cost, or why that is not known.
     pub fn price(&self, asked: &Asked<'_>) -> Result<Price, Unpriced> {
-        let names = self.names(asked.provider, asked.response_model, asked.request_model);
-        let place = Place { region: asked.region, at: seconds(asked.at) };
-        let mut adjustments = Vec::new();
-        let mut is_listed = false;
-        for (depth, layer) in self.layers.iter().enumerate() {
-            if depth == self.own
-                && let Some(told) = asked.told.filter(|told| !told.is_sign_negative())
-            {
-                let price = Price { cost: told, from: TOLD.clone(), status: PriceStatus::Told };
-                return adjust(price, &adjustments, asked);
+        let at = seconds(asked.at);
+        let search = self.search(asked);
+        let told = asked.told.filter(|told| !told.is_sign_negative());
+        // What the provider tells is above all lists but the operator's.
+        let reach = if told.is_some() { self.own } else { usize::MAX };
+        let mut changes: Vec<&Model> = Vec::new();
+        for candidate in search.candidates.iter().take_while(|candidate| candidate.depth < reach) {
+            let model = self.model(candidate);
+            if !model.is_at(at) {
+                continue;
             }
-            for provider in self.lists(depth, asked.provider) {
-                is_listed |= layer.lists(provider);
-                for (found, is_alias) in names.iter().flat_map(|(name, is_alias)| {
-                    layer.find(provider, name, place).into_iter().map(|found| (found, *is_alias))
-                }) {
-                    if !found.model.has_rates() {
-                        // Once, by however many of the names it is found.
-                        if !adjustments.iter().any(|other: &Found<'_>| std::ptr::eq(other.model, found.model)) {
-                            adjustments.push(found);
-                        }
-                        continue;
-                    }
-                    let is_own = provider == asked.provider;
-                    let is_exact = found.is_exact && !is_alias && is_own;
-                    let settings = self.settings(asked.provider);
-                    let cost = units::cost(found.model, settings, asked.usage, place.at, is_own)?;
-                    let status = if is_exact { PriceStatus::Exact } else { PriceStatus::Alias };
-                    let price = Price { cost, from: Arc::clone(&found.model.from), status };
-                    adjustments.push(found);
-                    return adjust(price, &adjustments, asked);
+            if !model.has_rates() {
+                // Once, by however many of the names it is found.
+                if !changes.iter().any(|other| std::ptr::eq(*other, model)) {
+                    changes.push(model);
                 }
+                continue;
             }
+            let settings = self.settings(asked.provider);
+            let cost = units::cost(model, settings, asked.usage, at, candidate.is_own)?;
+            let status = if candidate.is_exact { PriceStatus::Exact } else { PriceStatus::Alias };
+            let price = Price { cost, from: Arc::clone(&model.from), status };
+            return adjust(price, Some(model), &changes, asked);
         }
-        Err(if is_listed { Unpriced::UnknownModel } else { Unpriced::UnknownProvider })
+        match told {
+            Some(cost) => {
+                let price = Price { cost, from: TOLD.clone(), status: PriceStatus::Told };
+                adjust(price, None, &changes, asked)
+            }
+            None if search.is_listed => Err(Unpriced::UnknownModel),
+            None => Err(Unpriced::UnknownProvider),
+        }
     }
 
     /// The entries that decide a model's price at a moment: those that change it, then the one that has the rates.
     pub fn find(&self, provider: &str, region: Option<&str>, model: &str, at: SystemTime) -> Vec<Match<'_>> {
         let names = self.names(provider, None, Some(model));
-        let place = Place { region, at: seconds(at) };
+        let place = Place { region, at: Some(seconds(at)) };
         let mut matches = Vec::new();
         for (depth, layer) in self.layers.iter().enumerate() {
             for list in self.lists(depth, provider) {
@@ -287,11 +287,9 @@ impl Prices {
 
 static TOLD: LazyLock<Arc<str>> = LazyLock::new(|| "told by the provider".into());
 
-/// Applies what entries change about a price, and adds what pointers point to. The last is the one with the rates.
-fn adjust(mut price: Price, entries: &[Found<'_>], asked: &Asked<'_>) -> Result<Price, Unpriced> {
-    let mut from: Option<String> = None;
-    for (number, found) in entries.iter().enumerate().rev() {
-        let model = found.model;
+/// Adds what pointers point to, and applies what entries change about a price: first of the one with the rates, then upwards.
+fn adjust(mut price: Price, rated: Option<&Model>, changes: &[&Model], asked: &Asked<'_>) -> Result<Price, Unpriced> {
+    for model in rated.into_iter().chain(changes.iter().rev().copied()) {
         for &(pointer, each) in &model.pointers {
             if let Some(count) = asked.pointed.and_then(|pointed| pointed.get(pointer)) {
                 let extra = count.checked_mul(each).ok_or(Unpriced::Contradiction)?;
@@ -301,13 +299,13 @@ fn adjust(mut price: Price, entries: &[Found<'_>], asked: &Asked<'_>) -> Result<
         if let Some(factor) = model.multiply {
             price.cost = price.cost.checked_mul(factor).ok_or(Unpriced::Contradiction)?;
         }
-        if number + 1 < entries.len() || price.status == PriceStatus::Told {
-            let from = from.get_or_insert_with(|| price.from.to_string());
+    }
+    if !changes.is_empty() {
+        let mut from = price.from.to_string();
+        for model in changes.iter().rev() {
             from.push_str(" × ");
             from.push_str(&model.from);
         }
-    }
-    if let Some(from) = from {
         price.from = from.into();
     }
     price.cost = price.cost.round_dp(DECIMALS).normalize();

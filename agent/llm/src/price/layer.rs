@@ -190,12 +190,18 @@ impl Layer {
             let model = &self.models[index as usize];
             if model.holds(name, place) {
                 found.push(Found { model, index: index as usize, pattern, is_exact });
-                if model.has_rates() {
+                let decides = if place.at.is_some() { model.has_rates() } else { model.decides_always() };
+                if decides {
                     break;
                 }
             }
         }
         found
+    }
+
+    /// The entry at a place in the file's list.
+    pub(super) fn model(&self, index: usize) -> &Model {
+        &self.models[index]
     }
 }
 
@@ -206,8 +212,8 @@ pub(super) type Card<'a> = [&'a [(Kind, Rate)]; 3];
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) region: Option<&'a str>,
-    /// In seconds since 1970.
-    pub(super) at: i64,
+    /// In seconds since 1970; at any time where there is none.
+    pub(super) at: Option<i64>,
 }
 
 /// An entry that a name led to.
@@ -253,8 +259,19 @@ impl Model {
         let is_excepted = !self.except_regions.is_empty() && (place.region.is_none() || in_any(&self.except_regions));
         has_region
             && !is_excepted
-            && self.span.contains(place.at)
+            && place.at.is_none_or(|at| self.is_at(at))
             && !self.except.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether it holds at a moment, in seconds since 1970.
+    pub(super) fn is_at(&self, at: i64) -> bool {
+        self.span.contains(at)
+    }
+
+    /// Whether no entry after it ever counts: it has rates, and holds at all times.
+    pub(super) fn decides_always(&self) -> bool {
+        let Span { from, until, hours } = self.span;
+        self.has_rates() && from.is_none() && until.is_none() && hours.is_none()
     }
 
     /// Whether it says what things cost, and not only how that differs from what others say.

@@ -1,6 +1,5 @@
 use rust_decimal::Decimal;
 
-use super::layer::Place;
 use super::{Asked, Kind, Prices, seconds, units};
 
 impl Prices {
@@ -11,28 +10,18 @@ impl Prices {
         if asked.told.is_some() {
             return None;
         }
-        let names = self.names(asked.provider, asked.response_model, asked.request_model);
-        let place = Place { region: asked.region, at: seconds(asked.at) };
-        for (depth, layer) in self.layers.iter().enumerate() {
-            for provider in self.lists(depth, asked.provider) {
-                let Some(found) =
-                    names.iter().find_map(|(name, _)| layer.find(provider, name, place).into_iter().next())
-                else {
-                    continue;
-                };
-                let model = found.model;
-                if !model.has_rates() || model.multiply.is_some() || !model.pointers.is_empty() {
-                    return None;
-                }
-                let mut parts = Vec::new();
-                let settings = self.settings(asked.provider);
-                let is_own = provider == asked.provider;
-                let add = |kind, cost| parts.push((kind, cost));
-                units::each(model, settings, asked.usage, place.at, is_own, add).ok()?;
-                return Some(parts);
-            }
+        let at = seconds(asked.at);
+        let search = self.search(asked);
+        let candidate = search.candidates.iter().find(|candidate| self.model(candidate).is_at(at))?;
+        let model = self.model(candidate);
+        if !model.has_rates() || model.multiply.is_some() || !model.pointers.is_empty() {
+            return None;
         }
-        None
+        let mut parts = Vec::new();
+        let settings = self.settings(asked.provider);
+        let add = |kind, cost| parts.push((kind, cost));
+        units::each(model, settings, asked.usage, at, candidate.is_own, add).ok()?;
+        Some(parts)
     }
 }
 

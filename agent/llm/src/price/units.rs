@@ -37,7 +37,7 @@ pub(super) fn each(
             return Err(Unpriced::Contradiction);
         }
         // The rate first: it is what may have many digits, and dividing by a power of ten loses none.
-        let cost = (rate.at(usage.input) / kind.per()).checked_mul(count.into()).ok_or(Unpriced::Contradiction)?;
+        let cost = kind.each(rate.at(usage.input)).checked_mul(count.into()).ok_or(Unpriced::Contradiction)?;
         total = total.checked_add(cost).ok_or(Unpriced::Contradiction)?;
         part(kind, cost);
         Ok(())
