@@ -4,10 +4,12 @@
 //! so that anyone can run them by hand.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod check;
 mod clients;
 mod demo;
+mod gate;
 mod privilege;
 mod setup;
 mod shell;
@@ -44,6 +46,8 @@ enum Task {
     Check,
     /// Show it: an unmodified client, its streamed answer, tokens and cost, and what a crash of the agent does to it
     Demo(demo::Args),
+    /// Measure it beside what others would pick: throughput, latency, streams, memory; or count instructions (--gate)
+    Bench(bench::Args),
     /// What `cargo test` calls in place of a test executable when the user is not root
     #[command(hide = true)]
     RunTest(test::runner::Args),
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Check => check::run(),
         Task::Demo(args) => demo::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::RunTest(args) => return test::runner::run(&args),
     };
     match outcome {

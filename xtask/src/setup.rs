@@ -2,6 +2,8 @@
 //! where all is there it takes no time, so the other tasks call [`ensure`] each time.
 
 pub(crate) mod debian;
+pub(crate) mod folder;
+mod rivals;
 mod rust_source;
 mod tool;
 
@@ -28,6 +30,10 @@ pub(crate) enum Part {
     Test,
     /// The clients that nobody here wrote: the vendors' SDKs and their languages
     Clients,
+    /// Counting instructions, which the tests end with
+    Gate,
+    /// The benchmark: load generators and what Tollgate is compared with
+    Bench,
     /// Dependency rules
     Check,
     /// Fuzzing, where there is a nightly compiler
@@ -53,7 +59,11 @@ pub(crate) enum Remedy {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let parts = if args.parts.is_empty() { vec![Part::Build, Part::Test, Part::Clients] } else { args.parts.clone() };
+    let parts = if args.parts.is_empty() {
+        vec![Part::Build, Part::Test, Part::Gate, Part::Clients]
+    } else {
+        args.parts.clone()
+    };
     if args.dry_run {
         let missing = missing(&parts);
         tell(&missing, "Setup would install");
@@ -98,6 +108,11 @@ fn missing(parts: &[Part]) -> Vec<Missing> {
                 missing.extend(tool::BPF_LINKER.missing());
             }
             Part::Test => missing.extend(debian::missing(debian::TEST)),
+            Part::Gate => missing.extend(debian::missing(debian::GATE)),
+            Part::Bench => {
+                missing.extend(debian::missing(debian::BENCH));
+                missing.extend(rivals::missing());
+            }
             Part::Clients => missing.extend(clients::missing()),
             Part::Check => missing.extend(tool::CARGO_DENY.missing()),
             Part::Fuzz => missing.extend(tool::CARGO_FUZZ.missing()),

@@ -12,8 +12,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::setup::{self, Part};
-use crate::{privilege, shell, workspace};
-use result::Tally;
+use crate::{gate, privilege, shell, workspace};
+pub(crate) use result::Tally;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,6 +33,8 @@ pub(crate) enum Suite {
     E2e,
     /// The vendors' SDKs and other clients that nobody here wrote, against the agent; as root
     Clients,
+    /// Counts instructions and compares them with the baseline, as `cargo xtask bench --gate` does
+    Gate,
     /// Every fuzz target for a minute; needs a nightly compiler and cargo-fuzz
     Fuzz,
 }
@@ -50,12 +52,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let cargo_suites: Vec<_> = if all {
         vec![Suite::Unit, Suite::E2e, Suite::Clients]
     } else {
-        args.suites.iter().copied().filter(|suite| *suite != Suite::Fuzz).collect()
+        args.suites.iter().copied().filter(|suite| !matches!(suite, Suite::Gate | Suite::Fuzz)).collect()
     };
     let started = Instant::now();
     let mut tally = Tally::default();
     if !cargo_suites.is_empty() {
         tally += run_by_cargo(&cargo_suites, all, &args.rest)?;
+    }
+    if all || args.suites.contains(&Suite::Gate) {
+        tally += gate::run(false)?;
     }
     if all || args.suites.contains(&Suite::Fuzz) {
         tally += fuzz::run(all)?;

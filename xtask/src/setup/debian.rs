@@ -27,7 +27,7 @@ pub(crate) enum Sign {
 }
 
 impl Sign {
-    fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         match self {
             Self::Program(name) => shell::find_program(name).is_some(),
             Self::File(path) => Path::new(path).exists(),
@@ -52,6 +52,16 @@ pub(crate) const TEST: &[Package] = &[
         sign: Sign::File("/etc/ssl/certs/ca-certificates.crt"),
         why: "the system's roots, which bundles for clients contain",
     },
+];
+
+/// What counts instructions.
+pub(crate) const GATE: &[Package] =
+    &[Package { name: "valgrind", sign: Sign::Program("valgrind"), why: "callgrind counts what the gate compares" }];
+
+/// What the benchmark calls: load generators, and what they put load on.
+pub(crate) const BENCH: &[Package] = &[
+    Package { name: "nghttp2-client", sign: Sign::Program("h2load"), why: "h2load makes most of the benchmark's load" },
+    Package { name: "wrk", sign: Sign::Program("wrk"), why: "makes load of fresh connections" },
 ];
 
 /// Those of `packages` that are not there.
