@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::contender::{self, Contender};
 use crate::figure::{self, Effort, Figure, Round};
-use crate::load::streams;
+use crate::load::{bulk, connects, paced, streams};
 use crate::measure::{Noise, Steal, load_average, spin};
 use crate::origin;
 use crate::report::{Failure, Report};
@@ -45,6 +45,18 @@ enum Part {
     /// The provider for load
     #[command(hide = true)]
     Origin(origin::Args),
+    /// The load generator for connections alone
+    #[command(hide = true)]
+    LoadConnects(connects::Arguments),
+    /// The load generator for exact times
+    #[command(hide = true)]
+    LoadPaced(paced::Args),
+    /// The load generator for bulk downloads
+    #[command(hide = true)]
+    LoadBulk(bulk::Arguments),
+    /// The other end of bulk downloads
+    #[command(hide = true)]
+    BulkOrigin(bulk::OriginArguments),
     /// The load generator for streams
     #[command(hide = true)]
     LoadStreams(streams::Arguments),
@@ -55,6 +67,10 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     match cli.part {
         Some(Part::Origin(args)) => origin::run(&args),
+        Some(Part::LoadConnects(arguments)) => connects::run(&arguments),
+        Some(Part::LoadPaced(args)) => paced::run(&args),
+        Some(Part::LoadBulk(arguments)) => bulk::run(&arguments),
+        Some(Part::BulkOrigin(arguments)) => bulk::run_origin(&arguments),
         Some(Part::LoadStreams(arguments)) => streams::run(&arguments),
         None => measure(&cli.run),
     }

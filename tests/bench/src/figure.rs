@@ -1,6 +1,13 @@
 //! What is measured. A figure measures one contender in one round and gives numbers; it knows nothing of tables.
 
+mod bulk;
+mod connect;
+mod connections;
+mod fresh;
+mod latency;
+mod memory;
 mod requests;
+mod start;
 mod streams;
 
 use anyhow::{Result, bail};
@@ -10,7 +17,18 @@ use crate::contender::{Contender, Running};
 use crate::stage::Stage;
 
 /// Every figure, in the order of the report. One line each.
-pub const ALL: &[&dyn Figure] = &[&requests::Requests, &streams::Streams];
+pub const ALL: &[&dyn Figure] = &[
+    &requests::Requests,
+    &connections::Connections,
+    &latency::Latency,
+    &streams::Streams,
+    &memory::OpenStreams,
+    &memory::ManyRequests,
+    &bulk::Bulk,
+    &fresh::Fresh,
+    &connect::Connect,
+    &start::Start,
+];
 
 /// Something that is measured, perhaps in several cases and numbers.
 pub trait Figure: Sync {
@@ -23,6 +41,12 @@ pub trait Figure: Sync {
     /// How many rounds this contender gets; none where the figure does not apply to it.
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32;
 
+    /// What must be known before the first round, such as what each can bear. Its numbers are shown, too.
+    fn prepare(&self, prepare: &Prepare<'_>) -> Result<Vec<Sample>> {
+        let _ = prepare;
+        Ok(Vec::new())
+    }
+
     /// Starts the contender, measures it once, and stops it.
     fn measure(&self, round: &Round<'_>) -> Result<Vec<Sample>>;
 
@@ -31,6 +55,18 @@ pub trait Figure: Sync {
         let _ = samples;
         Vec::new()
     }
+}
+
+/// What there is before a figure's first round.
+pub struct Prepare<'a> {
+    /// Where.
+    pub stage: &'a Stage,
+    /// Who will be measured.
+    pub contenders: &'a [&'static dyn Contender],
+    /// How thoroughly.
+    pub effort: Effort,
+    /// What was measured before in this run, by any figure.
+    pub samples: &'a [Sample],
 }
 
 /// One contender's turn in one round.

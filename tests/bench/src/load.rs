@@ -1,6 +1,9 @@
 //! Load generators, and what they report.
 
+pub mod bulk;
+pub mod connects;
 pub mod h2load;
+pub mod paced;
 pub mod streams;
 pub mod wrk;
 
