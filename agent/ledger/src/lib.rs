@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod id;
 mod line;
 mod outcome;
 pub mod query;

@@ -222,6 +222,10 @@ impl Record {
     /// Writes the exchange as one structured event of `tracing`, target `exchange`. The fields are
     /// those of the JSON form; absent ones are left out.
     pub fn log(&self) {
+        // What is below costs as much as all else that is kept of an exchange.
+        if !tracing::enabled!(target: "exchange", tracing::Level::INFO) {
+            return;
+        }
         let line = Line::from(self);
         // Text is given as strings, not by Display, so that the text format quotes and escapes it.
         tracing::info!(

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -6,8 +5,8 @@ use http::StatusCode;
 use rust_decimal::Decimal;
 use tollgate_llm::{ErrorKind, Operation, PriceStatus, Usage, UsageSource};
 use tollgate_workload::Caller;
-use uuid::Uuid;
 
+pub use crate::id::Id;
 use crate::outcome::Outcome;
 
 /// One settled exchange: a request that a caller made of a provider, and what became of it.
@@ -86,39 +85,6 @@ pub struct Opened {
     pub credential: Option<Arc<str>>,
     /// The process that calls.
     pub caller: Arc<Caller>,
-}
-
-/// Names an exchange: a UUID of version 7 (RFC 9562), so that ids sort by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(Uuid);
-
-impl Id {
-    /// A new one, unlike any other.
-    #[expect(clippy::new_without_default, reason = "each is another one")]
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// The sixteen bytes, in the order of the text form.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// From the bytes that [`Self::as_bytes`] gave.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// From the text form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(Self)
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 impl Record {
