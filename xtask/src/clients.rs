@@ -1,12 +1,13 @@
 //! The clients that nobody here wrote, at pinned versions: what `tests/clients` starts against the agent. Languages come from Debian;
 //! SDKs from their registries into `target/clients`, one folder a runtime, made anew when its list in `tests/clients` changes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::setup::debian::{self, Package, Sign};
+use crate::setup::folder::{self, Environment, Modules, fresh, is_made, mark_made};
 use crate::setup::{Missing, Remedy};
 use crate::{shell, workspace};
 
@@ -51,7 +52,7 @@ pub(crate) fn missing() -> Vec<Missing> {
             remedy: Remedy::Own(make_python),
         });
     }
-    if !lock_of_node().is_ok_and(|lock| is_made(&node(), &lock)) {
+    if !node().is_made() {
         missing.push(Missing {
             name: "Node SDKs".to_owned(),
             why: "Node 20, openai, @anthropic-ai/sdk, @google/genai and claude-code (package registry, into target/clients)".to_owned(),
@@ -71,7 +72,7 @@ struct Python {
 fn interpreters() -> Vec<Python> {
     let found: Vec<_> = PYTHONS
         .iter()
-        .filter_map(|version| Some(Python { version: (*version).to_owned(), program: interpreter(version)? }))
+        .filter_map(|version| Some(Python { version: (*version).to_owned(), program: folder::python(version)? }))
         .collect();
     if !found.is_empty() {
         return found;
@@ -82,60 +83,17 @@ fn interpreters() -> Vec<Python> {
     vec![Python { version: version.trim().to_owned(), program }]
 }
 
-fn interpreter(version: &str) -> Option<PathBuf> {
-    let name = format!("python{version}");
-    let pyenv =
-        std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".pyenv")));
-    let versions =
-        pyenv.and_then(|folder| std::fs::read_dir(folder.join("versions")).ok()).into_iter().flatten().flatten();
-    shell::find_program(&name)
-        .into_iter()
-        .chain(versions.map(|entry| entry.path().join("bin").join(&name)))
-        // pyenv puts a program of this name on the PATH that only says that there is none.
-        .find(|program| shell::succeeds(Command::new(program).arg("--version")))
-}
-
-/// A virtual environment: one Python and one list of packages, each pinned by version and hash.
-struct Environment {
-    python: PathBuf,
-    packages: PathBuf,
-    folder: PathBuf,
-}
-
 fn environments(pythons: &[Python]) -> Vec<Environment> {
     let environment = |python: &Python, list: &str, suffix: &str| Environment {
         python: python.program.clone(),
         packages: sources().join("python").join(list),
-        folder: folder(&format!("python{}{suffix}", python.version)),
+        folder: target(&format!("python{}{suffix}", python.version)),
     };
     let with = |python, lists: &[(&str, &str)]| -> Vec<_> {
         lists.iter().map(|(list, suffix)| environment(python, list, suffix)).collect()
     };
     let once = pythons.first().into_iter().flat_map(|python| with(python, PYTHON_ONCE));
     pythons.iter().flat_map(|python| with(python, PYTHON)).chain(once).collect()
-}
-
-impl Environment {
-    fn is_made(&self) -> bool {
-        std::fs::read_to_string(&self.packages).is_ok_and(|list| is_made(&self.folder, &list))
-    }
-
-    fn make(&self) -> Result<()> {
-        let list = read(&self.packages)?;
-        let folder = fresh(&self.folder)?;
-        shell::run(Command::new(&self.python).args(["-m", "venv"]).arg(&folder))?;
-        let mut pip = Command::new(folder.join("bin/pip"));
-        pip.args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-hashes",
-            "--only-binary=:all:",
-            "--requirement",
-        ]);
-        shell::run(pip.arg(&self.packages))?;
-        mark_made(&folder, &list)
-    }
 }
 
 fn make_python() -> Result<()> {
@@ -149,23 +107,7 @@ fn make_python() -> Result<()> {
 }
 
 fn make_node() -> Result<()> {
-    let folder = fresh(&node())?;
-    for file in ["package.json", "package-lock.json"] {
-        let from = sources().join("node").join(file);
-        std::fs::copy(&from, folder.join(file)).with_context(|| format!("cannot copy {}", from.display()))?;
-    }
-    // No scripts: these come from strangers, and what they would do is not needed.
-    let options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    shell::run(Command::new("npm").args(options).current_dir(&folder))?;
-    mark_made(&folder, &lock_of_node()?)
-}
-
-fn lock_of_node() -> Result<String> {
-    read(&sources().join("node/package-lock.json"))
-}
-
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    node().make()
 }
 
 /// The scripts and the lists of packages.
@@ -173,53 +115,16 @@ fn sources() -> PathBuf {
     workspace::root().join("tests/clients")
 }
 
-fn folder(name: &str) -> PathBuf {
+fn target(name: &str) -> PathBuf {
     workspace::target().join("clients").join(name)
 }
 
 /// The folder with the Node SDKs' `node_modules`.
-fn node() -> PathBuf {
-    folder("node")
+fn node() -> Modules {
+    Modules { sources: sources().join("node"), folder: target("node") }
 }
 
 /// The folder whose mark lists the Pythons that have environments.
 fn tried() -> PathBuf {
-    folder("pythons")
-}
-
-fn fresh(folder: &Path) -> Result<PathBuf> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder.to_owned())
-}
-
-/// The last file written, with the list that was installed: an interrupted or older folder has none, or another.
-fn mark(folder: &Path) -> PathBuf {
-    folder.join("installed.txt")
-}
-
-fn mark_made(folder: &Path, list: &str) -> Result<()> {
-    std::fs::write(mark(folder), list).with_context(|| format!("cannot write to {}", folder.display()))
-}
-
-fn is_made(folder: &Path, list: &str) -> bool {
-    std::fs::read_to_string(mark(folder)).is_ok_and(|text| text == list)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_made_anew_when_the_list_changes_or_the_last_run_was_cut_short() {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        assert!(!is_made(folder.path(), "a==1"), "nothing is installed yet");
-        mark_made(folder.path(), "a==1").expect("writable");
-        assert!(is_made(folder.path(), "a==1"));
-        assert!(!is_made(folder.path(), "a==2"));
-        let folder = fresh(folder.path()).expect("can be removed and made");
-        assert!(!is_made(&folder, "a==1"));
-    }
+    target("pythons")
 }
