@@ -1,5 +1,6 @@
 //! The command line, and the order of a run: figure by figure, round by round, contender by contender.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -7,12 +8,13 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::contender::{self, Contender};
-use crate::figure::{self, Effort, Figure, Round};
+use crate::figure::{self, Effort, Figure, Prepare, Round};
 use crate::load::{bulk, connects, paced, streams};
 use crate::measure::{Noise, Steal, load_average, spin};
 use crate::origin;
 use crate::report::{Failure, Report};
 use crate::stage::{CONTENDER_CPU, LOAD_CPU, Stage, stay_off_the_contender};
+use crate::trial;
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Tollgate beside what a user would pick instead, in one run, on one machine")]
@@ -34,6 +36,9 @@ struct RunArgs {
     /// Only these contenders (by comma)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     contenders: Vec<String>,
+    /// List the figures and contenders there are
+    #[arg(long)]
+    list: bool,
     /// Where the results go
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     out: PathBuf,
@@ -42,6 +47,8 @@ struct RunArgs {
 /// Parts of the benchmark that are processes of their own. One line each.
 #[derive(Subcommand)]
 enum Part {
+    /// Start each contender and see whether it passes an answer and a stream
+    Try(trial::Args),
     /// The provider for load
     #[command(hide = true)]
     Origin(origin::Args),
@@ -66,26 +73,45 @@ enum Part {
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
     match cli.part {
+        Some(Part::Try(args)) => trial::run(&args),
         Some(Part::Origin(args)) => origin::run(&args),
         Some(Part::LoadConnects(arguments)) => connects::run(&arguments),
         Some(Part::LoadPaced(args)) => paced::run(&args),
         Some(Part::LoadBulk(arguments)) => bulk::run(&arguments),
         Some(Part::BulkOrigin(arguments)) => bulk::run_origin(&arguments),
         Some(Part::LoadStreams(arguments)) => streams::run(&arguments),
+        None if cli.run.list => list(),
         None => measure(&cli.run),
     }
+}
+
+fn list() -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "Figures (--only):")?;
+    for figure in figure::ALL {
+        writeln!(out, "  {:12} {}", figure.name(), figure.about())?;
+    }
+    writeln!(out, "\nContenders (--contenders):")?;
+    for contender in contender::ALL {
+        writeln!(out, "  {:12} {}", contender.name(), contender.traits().kind.about())?;
+    }
+    Ok(())
 }
 
 fn measure(args: &RunArgs) -> Result<()> {
     let (figures, contenders) = (figure::chosen(&args.only)?, contender::chosen(&args.contenders)?);
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     stay_off_the_contender()?;
-    let stage = Stage::new()?;
-    let mut run = Run { stage, effort, began: Instant::now(), steal: Steal::default(), report: Report::default() };
+    let report = Report::new(&contenders, effort);
+    let mut run = Run { stage: Stage::new()?, effort, began: Instant::now(), steal: Steal::default(), report };
     for figure in figures {
         run.figure(figure, &contenders);
     }
-    run.report.show()
+    run.report.seconds = run.began.elapsed().as_secs();
+    run.report.write(&args.out)?;
+    run.report.show()?;
+    eprintln!("Written to {}: report.json, report.md, charts", args.out.display());
+    Ok(())
 }
 
 struct Run {
@@ -98,17 +124,22 @@ struct Run {
 
 impl Run {
     fn figure(&mut self, figure: &'static dyn Figure, contenders: &[&'static dyn Contender]) {
-        let rounds = |contender: &&dyn Contender| figure.rounds(*contender, self.effort);
+        let effort = self.effort;
+        let rounds = |contender: &&dyn Contender| figure.rounds(*contender, effort);
         let most = contenders.iter().map(rounds).max().unwrap_or_default();
+        if most == 0 {
+            return;
+        }
+        self.tell(&format!("{}: {}", figure.name(), figure.about()));
+        let prepare = Prepare { stage: &self.stage, contenders, effort, samples: &self.report.samples };
+        match figure.prepare(&prepare) {
+            Ok(samples) => self.report.samples.extend(samples),
+            Err(error) => self.fail("preparation", figure, &error),
+        }
         for number in 0..most {
             self.noise();
             for contender in contenders {
-                let failed = self
-                    .report
-                    .failures
-                    .iter()
-                    .any(|one| (one.contender, one.figure) == (contender.name(), figure.name()));
-                if number < figure.rounds(*contender, self.effort) && !failed {
+                if number < figure.rounds(*contender, effort) && !self.is_hopeless(*contender, figure) {
                     self.round(figure, *contender, number);
                 }
             }
@@ -118,22 +149,29 @@ impl Run {
     }
 
     fn round(&mut self, figure: &'static dyn Figure, contender: &'static dyn Contender, number: u32) {
-        eprintln!(
-            "{:>5} s  {} round {}: {}",
-            self.began.elapsed().as_secs(),
-            figure.name(),
-            number + 1,
-            contender.name()
-        );
-        let round = Round { stage: &self.stage, contender, effort: self.effort, number, samples: &self.report.samples };
+        self.tell(&format!("  round {}: {}", number + 1, contender.name()));
+        let (stage, effort) = (&self.stage, self.effort);
+        let round = Round { stage, contender, effort, number, samples: &self.report.samples };
         match figure.measure(&round) {
             Ok(samples) => self.report.samples.extend(samples),
-            Err(error) => {
-                eprintln!("         {}: {error:#}", contender.name());
-                let reason = format!("{error:#}");
-                self.report.failures.push(Failure { contender: contender.name(), figure: figure.name(), reason });
-            }
+            Err(error) => self.fail(contender.name(), figure, &error),
         }
+    }
+
+    /// A second failure is no accident, and each may take its time.
+    fn is_hopeless(&self, contender: &dyn Contender, figure: &dyn Figure) -> bool {
+        let same = |one: &&Failure| (one.contender, one.figure) == (contender.name(), figure.name());
+        self.report.failures.iter().filter(same).count() > 1
+    }
+
+    fn fail(&mut self, contender: &'static str, figure: &dyn Figure, error: &anyhow::Error) {
+        let reason = format!("{error:#}");
+        self.tell(&format!("    {contender}: {reason}"));
+        self.report.failures.push(Failure { contender, figure: figure.name(), reason });
+    }
+
+    fn tell(&self, text: &str) {
+        eprintln!("{:>5} s  {text}", self.began.elapsed().as_secs());
     }
 
     fn noise(&mut self) {

@@ -83,6 +83,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What it is, in a few words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Direct => "the client calls the provider itself",
+            Self::Ours => "this project's agent, as it is shipped",
+            Self::Relay => "a relay that terminates TLS and makes it anew",
+            Self::Interceptor => "an interceptor for people",
+            Self::Gateway => "an AI gateway that clients are pointed to",
+        }
+    }
+
     /// Whether it carries load of thousands of requests a second, so that all cases are worth the time.
     pub fn is_fast(self) -> bool {
         matches!(self, Self::Direct | Self::Ours | Self::Relay)

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Effort, Figure, Round, Sample, Unit};
-use crate::contender::Contender;
+use super::{Effort, Figure, Prepare, Round, Sample, Unit};
+use crate::contender::{Contender, Running};
 use crate::load::{self, h2load};
 
 /// Requests at saturation on connections that are kept.
@@ -27,10 +27,12 @@ const fn case(name: &'static str, h2: bool, clients: u32, size: usize, core: boo
 }
 
 const KB: usize = 1_000;
+/// The case that stands for saturation where other figures need it.
+pub(super) const SATURATION: &str = "h1, 64 clients, 1 KB";
 const CASES: &[Case] = &[
     case("h1, 1 client, 1 KB", false, 1, KB, false),
     case("h1, 8 clients, 1 KB", false, 8, KB, false),
-    case("h1, 64 clients, 1 KB", false, 64, KB, true),
+    case(SATURATION, false, 64, KB, true),
     case("h1, 256 clients, 1 KB", false, 256, KB, false),
     case("h2, 1 client, 1 KB", true, 1, KB, false),
     case("h2, 8 clients, 1 KB", true, 8, KB, false),
@@ -60,16 +62,7 @@ impl Figure for Requests {
         let all = round.effort == Effort::Full && traits.kind.is_fast();
         let mut samples = Vec::new();
         for case in CASES.iter().filter(|case| (all || case.core) && (traits.client_h2 || !case.h2)) {
-            let body = round.stage.file("body.json", &load::chat_body(&target.model, case.size))?;
-            let load = h2load::Load {
-                h2: case.h2,
-                clients: case.clients,
-                streams: 1,
-                body,
-                time: Duration::from_millis(round.effort.pick(1500, 2000)),
-                warm_up: Duration::from_millis(if case.clients > 64 { 700 } else { 400 }),
-            };
-            let outcome = h2load::saturate(round.stage, &target, &load)?;
+            let outcome = saturate(round, &target, case)?;
             samples.push(round.sample("requests a second", case.name, Unit::PerSecond, outcome.rate));
             samples.push(round.sample("failed requests", case.name, Unit::Count, outcome.failed as f64));
             samples.push(round.sample("provider's cores", case.name, Unit::Cores, outcome.provider_cores));
@@ -82,4 +75,36 @@ impl Figure for Requests {
         }
         Ok(samples)
     }
+}
+
+fn saturate(round: &Round<'_>, target: &Running, case: &Case) -> Result<h2load::Outcome> {
+    let load = h2load::Load {
+        h2: case.h2,
+        clients: case.clients,
+        streams: 1,
+        body: round.stage.file("body.json", &load::chat_body(&target.model, case.size))?,
+        time: Duration::from_millis(round.effort.pick(1500, 2000)),
+        // Handshakes of all clients must be over by then.
+        warm_up: Duration::from_millis(if case.clients > 64 { 800 } else { 400 }),
+    };
+    h2load::saturate(round.stage, target, &load)
+}
+
+/// The saturation of all that bear thousands of requests a second, measured once for those for which it is not known yet.
+pub(super) fn saturation_of_each(prepare: &Prepare<'_>) -> Result<Vec<Sample>> {
+    let known = |contender: &dyn Contender| {
+        let mut of_it = prepare.samples.iter().filter(|sample| sample.contender == contender.name());
+        of_it.any(|sample| sample.figure == "requests a second" && sample.case == SATURATION)
+    };
+    let case = CASES.iter().find(|case| case.name == SATURATION).expect("it is one of them");
+    let mut samples = Vec::new();
+    for contender in prepare.contenders.iter().filter(|one| one.traits().kind.is_fast() && !known(**one)) {
+        let (stage, effort) = (prepare.stage, prepare.effort);
+        let round = Round { stage, contender: *contender, effort, number: 0, samples: &[] };
+        // One that cannot start is reported where it is measured.
+        let Ok(target) = round.start() else { continue };
+        let outcome = saturate(&round, &target, case)?;
+        samples.push(round.sample("requests a second", case.name, Unit::PerSecond, outcome.rate));
+    }
+    Ok(samples)
 }

@@ -1,0 +1,60 @@
+//! `cargo xtask bench`: builds the agent and the benchmark as they are shipped, and runs it as root; or counts instructions (`--gate`).
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::setup::{self, Part};
+use crate::{gate, privilege, shell, workspace};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Less than three minutes instead of twenty-five: fewer rounds, cases and contenders
+    #[arg(long)]
+    quick: bool,
+    /// Only these figures, by comma
+    #[arg(long, value_name = "FIGURE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these contenders, by comma
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    contenders: Vec<String>,
+    /// List the figures and contenders there are
+    #[arg(long)]
+    list: bool,
+    /// Where the results go; target/bench unless set
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Count instructions and compare them with the baseline instead: what CI does, where seconds tell nothing
+    #[arg(long, conflicts_with_all = ["quick", "only", "contenders", "list", "out"])]
+    gate: bool,
+    /// With --gate: write a new baseline
+    #[arg(long, requires = "gate")]
+    renew: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.gate {
+        let tally = gate::run(args.renew)?;
+        println!("total: {tally}");
+        ensure!(tally.failed == 0, "more instructions than the baseline has");
+        return Ok(());
+    }
+    setup::ensure(&[Part::Build, Part::Test, Part::Bench])?;
+    shell::step("Building the agent and the benchmark, optimised");
+    let mut build = workspace::cargo("build");
+    build.args(["--release", "--package=tollgate", "--package=tollgate-bench", "--bins"]);
+    shell::run(&mut build)?;
+    let program = workspace::target().join("release/bench");
+    if args.list {
+        return shell::run(Command::new(program).arg("--list"));
+    }
+    privilege::announce("the benchmark loads kernel programs and makes network namespaces")?;
+    let mut bench = privilege::as_root(program);
+    bench.args(args.quick.then_some("--quick"));
+    for (option, names) in [("--only", &args.only), ("--contenders", &args.contenders)] {
+        bench.args((!names.is_empty()).then(|| format!("{option}={}", names.join(","))));
+    }
+    bench.arg("--out").arg(args.out.clone().unwrap_or_else(|| workspace::target().join("bench")));
+    shell::run(&mut bench)
+}
