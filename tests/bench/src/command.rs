@@ -10,11 +10,14 @@ use clap::{Parser, Subcommand};
 use crate::contender::{self, Contender};
 use crate::figure::{self, Effort, Figure, Prepare, Round};
 use crate::load::{bulk, connects, paced, streams};
-use crate::measure::{Noise, Steal, load_average, spin};
+use crate::measure::{Noise, Watch, load_average, spin};
 use crate::origin;
 use crate::report::{Failure, Report};
 use crate::stage::{CONTENDER_CPU, LOAD_CPU, Stage, stay_off_the_contender};
 use crate::trial;
+
+/// Of two processors, what others may take before it is worth a word.
+const TOLERABLE: f64 = 0.1;
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Tollgate beside what a user would pick instead, in one run, on one machine")]
@@ -103,7 +106,9 @@ fn measure(args: &RunArgs) -> Result<()> {
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     stay_off_the_contender()?;
     let report = Report::new(&contenders, effort);
-    let mut run = Run { stage: Stage::new()?, effort, began: Instant::now(), steal: Steal::default(), report };
+    let stage = Stage::new()?;
+    let watch = Watch::new(&stage.cgroup());
+    let mut run = Run { stage, effort, began: Instant::now(), watch, report };
     for figure in figures {
         run.figure(figure, &contenders);
     }
@@ -118,7 +123,7 @@ struct Run {
     stage: Stage,
     effort: Effort,
     began: Instant,
-    steal: Steal,
+    watch: Watch,
     report: Report,
 }
 
@@ -175,8 +180,12 @@ impl Run {
     }
 
     fn noise(&mut self) {
+        let (stolen, others) = self.watch.look();
+        if others > TOLERABLE {
+            self.tell(&format!("    note: other processes kept {others:.2} processors busy meanwhile"));
+        }
         let spin_ms = [LOAD_CPU, CONTENDER_CPU].map(|cpu| spin(cpu).as_secs_f64() * 1e3);
         let at = self.began.elapsed().as_secs_f64();
-        self.report.noise.push(Noise { at, spin_ms, load: load_average(), stolen: self.steal.look() });
+        self.report.noise.push(Noise { at, spin_ms, load: load_average(), stolen, others });
     }
 }

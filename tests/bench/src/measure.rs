@@ -7,5 +7,5 @@ mod programs;
 
 pub use cpu::{Usage, cores_between, cpu_time};
 pub use memory::{Memory, of_cgroup, processes};
-pub use noise::{Noise, Steal, load_average, spin};
+pub use noise::{Noise, Watch, load_average, spin};
 pub use programs::{Counting, Runs, programs};

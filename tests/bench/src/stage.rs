@@ -13,6 +13,8 @@ use tollgate_world::{Program, Running, World};
 pub const HOST: &str = "api.openai.com";
 /// Where the provider for load is, beside the world's own stand-ins.
 pub const PROVIDER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20));
+/// Where the other end of bulk downloads is.
+pub const BULK: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 21));
 /// The processor of the load generator and the provider.
 pub const LOAD_CPU: usize = 0;
 /// The processor of what is measured.
@@ -33,6 +35,7 @@ impl Stage {
     pub fn new() -> Result<Self> {
         let world = World::new()?;
         world.add_address(PROVIDER)?;
+        world.add_address(BULK)?;
         world.dns().set(HOST, &[PROVIDER], 3600);
         let (chain, key) = world.pki().issue_pem(&[HOST])?;
         write(&world, "server.pem", &chain)?;
@@ -56,6 +59,11 @@ impl Stage {
     /// The provider's process.
     pub fn origin(&self) -> &Running {
         &self.origin
+    }
+
+    /// The cgroup with all of the run's processes in it and below it, but for this one.
+    pub fn cgroup(&self) -> PathBuf {
+        self.world.client_cgroup().parent().map_or_else(PathBuf::new, Path::to_owned)
     }
 
     /// The cgroup of the provider, for what it uses itself.

@@ -12,7 +12,7 @@ use crate::load::paced;
 pub(super) struct Latency;
 
 /// The case at a fixed rate.
-pub const THIRD: &str = "a third of saturation";
+const THIRD: &str = "a third of saturation";
 const ALONE: &str = "one client alone";
 const CONNECTIONS: u32 = 32;
 
@@ -43,9 +43,9 @@ impl Figure for Latency {
         let target = round.start()?;
         let time = Duration::from_millis(round.effort.pick(1500, 3000));
         let mut samples = Vec::new();
-        // Of the two figures before this line only the first is for those of few requests a second.
         let alone = paced::run_load(round.stage, &target, 1, 0.0, time / 2)?;
         samples.extend(told(round, ALONE, &alone));
+        // Those of few requests a second could not bear it.
         if let Some(rate) = rate(round.samples).filter(|_| round.contender.traits().kind.is_fast()) {
             let outcome = paced::run_load(round.stage, &target, CONNECTIONS, rate, time)?;
             samples.extend(told(round, THIRD, &outcome));

@@ -1,6 +1,6 @@
 //! h2load of nghttp2: HTTP/1.1 and HTTP/2, at saturation or at a fixed rate.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -126,18 +126,6 @@ fn brief(text: &str) -> String {
         .join("; ")
 }
 
-/// One answered request of `--log-file`: microseconds from its start to the end of its answer, or none if it failed.
-pub(crate) fn times(log: &Path) -> Result<Vec<Option<f64>>> {
-    let text = std::fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
-    Ok(text.lines().filter_map(time).collect())
-}
-
-fn time(line: &str) -> Option<Option<f64>> {
-    let mut columns = line.split('\t').skip(1);
-    let (status, microseconds): (i32, f64) = (columns.next()?.parse().ok()?, columns.next()?.parse().ok()?);
-    Some((200..300).contains(&status).then_some(microseconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,13 +139,5 @@ mod tests {
         let summary = Summary { rate: 12345.67, done: 37037, good: 37030, failed: 7 };
         assert_eq!(parse(SAID), Some(summary));
         assert_eq!(parse("h2load: bad option"), None);
-    }
-
-    #[test]
-    fn the_log_of_h2load_is_read() {
-        assert_eq!(time("1700000000000000\t200\t153"), Some(Some(153.0)));
-        assert_eq!(time("1700000000000000\t-1\t153"), Some(None));
-        assert_eq!(time("1700000000000000\t503\t153"), Some(None));
-        assert_eq!(time(""), None);
     }
 }

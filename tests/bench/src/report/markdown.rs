@@ -52,13 +52,14 @@ pub(super) fn noise(report: &Report) -> String {
     let (load, contender) = (of(|noise| noise.spin_ms[0]), of(|noise| noise.spin_ms[1]));
     format!(
         "Noise: the same work took {:.1} ms ±{:.0}% on the load's processor and {:.1} ms ±{:.0}% on the contender's; load \
-         average {:.1} to {:.1}; at most {:.1}% of the processors stolen.",
+         average {:.1} to {:.1}; other processes kept at most {:.2} processors busy, and the hypervisor took at most {:.1}%.",
         load.median,
         load.spread() * 100.0,
         contender.median,
         contender.spread() * 100.0,
         of(|noise| noise.load).min,
         of(|noise| noise.load).max,
+        of(|noise| noise.others).max,
         of(|noise| noise.stolen).max * 100.0,
     )
 }

@@ -36,7 +36,7 @@ pub enum Rule {
 }
 
 /// Every target, one line each.
-pub const ALL: &[Target] = &[
+const ALL: &[Target] = &[
     target("requests per core", "h1, 64 clients, 1 KB", Rule::AtLeast(1.0, "haproxy")),
     target("requests per core", "h1, 64 clients, 1 KB", Rule::AtLeast(1.2, "nginx")),
     target("requests per core", "h1, 64 clients, 1 KB", Rule::AtLeast(1.5, "envoy")),
