@@ -14,3 +14,4 @@ pub mod report;
 pub mod stage;
 pub mod stamp;
 pub mod stats;
+pub mod trial;

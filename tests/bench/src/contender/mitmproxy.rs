@@ -19,7 +19,7 @@ pub(super) struct Mitmproxy;
 const IN_VIEW_OF_CLIENTS: &str = r#"mount --bind "$0" /sys/fs/cgroup && exec "$@""#;
 /// It starts the redirector by sudo. As root already, that is this: no terminal and no session of its own, so that it dies with us.
 const SUDO: &str = "#!/bin/sh\nwhile [ \"${1#-}\" != \"$1\" ]; do shift; done\nexec \"$@\"\n";
-/// The word of `mitmproxy.py`.
+/// The word of `mitmproxy_addons.py`.
 const REDIRECTED: &str = "redirected";
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -39,7 +39,7 @@ impl Contender for Mitmproxy {
 
     fn start(&self, stage: &Stage) -> Result<Running> {
         let mitmdump = rival::program("mitmproxy", "bin/mitmdump")?;
-        let addons = stage.file("mitmproxy.py", include_str!("mitmproxy.py"))?;
+        let addons = stage.file("mitmproxy_addons.py", include_str!("mitmproxy_addons.py"))?;
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", sudo(stage)?.display());
         let (cgroup, program) = stage.contender(self.name(), "unshare")?;

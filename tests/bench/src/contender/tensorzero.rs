@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Contender, Kind, Running, Scheme, Traits, rival};
 use crate::stage::{HOST, Stage, last_lines};
@@ -12,7 +12,7 @@ use crate::stage::{HOST, Stage, last_lines};
 pub(super) struct Tensorzero;
 
 const PATIENCE: Duration = Duration::from_mins(2);
-/// What `tensorzero.py` prints before the address.
+/// What `tensorzero_gateway.py` prints before the address.
 const LISTENING: &str = "listening http://";
 
 impl Contender for Tensorzero {
@@ -30,7 +30,7 @@ impl Contender for Tensorzero {
     }
 
     fn start(&self, stage: &Stage) -> Result<Running> {
-        let script = stage.file("tensorzero.py", include_str!("tensorzero.py"))?;
+        let script = stage.file("tensorzero_gateway.py", include_str!("tensorzero_gateway.py"))?;
         let config =
             stage.file("tensorzero.toml", &rival::fill(include_str!("tensorzero.toml"), &[("host", &HOST)]))?;
         let (cgroup, program) = stage.contender(self.name(), &rival::program("tensorzero", "bin/python")?)?;
@@ -40,9 +40,10 @@ impl Contender for Tensorzero {
             .env("OPENAI_API_KEY", "sk-bench")
             .env("SSL_CERT_FILE", stage.root())
             .start()?;
-        running
-            .wait_until(PATIENCE, |stdout, _| base(&String::from_utf8_lossy(stdout)).is_some())
-            .with_context(|| format!("it does not start: {}", last_lines(&running)))?;
+        let printed = |stdout: &[u8], _: &[u8]| base(&String::from_utf8_lossy(stdout)).is_some();
+        if running.wait_until(PATIENCE, printed).is_err() {
+            bail!("it does not start: {}", last_lines(&running));
+        }
         let (address, path_prefix) =
             base(&String::from_utf8_lossy(&running.stdout())).context("it printed an address")?;
         Ok(Running {
