@@ -1,7 +1,7 @@
 //! The interception CA and the leaves it signs.
 //!
 //! The CA is made once and kept: clients that trust it would break if it changed. It is a root, whose key is thrown away at once,
-//! and an issuing CA below it. It can sign for the intercepted hosts only, by
+//! and an issuing CA below it, with a certificate for each subtree. It can sign for the intercepted hosts only, by
 //! X.509 name constraints, which limits what a stolen key is worth. A constraint names a whole subtree, so an exact host also
 //! permits names below it, and a pattern with a wildcard in the middle permits all below the part after the wildcard
 //! (`bedrock-runtime.*.amazonaws.com` permits `amazonaws.com`).
@@ -40,12 +40,16 @@ const SESSIONS: usize = 4096;
 
 /// A certificate authority with a cache of leaves by host. One per process; all methods take `&self`.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
-    issuing: CertificateDer<'static>,
+    /// The issuing CA's key, whichever of its certificates is used.
+    key: KeyPair,
+    issuing: Vec<Issuing>,
+    /// What clients do with what we sign.
+    verifier: Arc<WebPkiServerVerifier>,
     certificate_pem: String,
     fingerprint: String,
     not_after: SystemTime,
+    /// What all the issuing certificates may sign for.
     subtrees: Vec<String>,
     /// One key for all leaves of the process: a new one per host would add nothing, and cost.
     leaf_key: KeyPair,
@@ -54,6 +58,12 @@ pub struct Authority {
     provider: Arc<CryptoProvider>,
     tickets: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
+}
+
+/// A certificate of the issuing CA.
+struct Issuing {
+    certificate: CertificateDer<'static>,
+    subtrees: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -134,7 +144,7 @@ impl Authority {
     }
 
     /// What to answer a client with that asks for `host`: a leaf for it (and the issuing CA), h2 and http/1.1, resumption by ticket and by
-    /// session. Signs where there is no fresh leaf in the cache, which takes some ten microseconds and waits for nothing.
+    /// session. Signs where there is no fresh leaf in the cache, which takes a fraction of a millisecond and waits for nothing.
     pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, MintError> {
         self.server_config_at(host, SystemTime::now())
     }
@@ -144,28 +154,50 @@ impl Authority {
         if let Some(leaf) = self.leaves.get(host.as_str()).filter(|leaf| leaf.is_fresh(now)) {
             return Ok(leaf.config);
         }
-        if !self.permits_canonical(&host) {
-            return Err(MintError::NotPermitted { host });
-        }
+        let Some(issuing) = self.issuing(&host) else { return Err(MintError::NotPermitted { host }) };
         if now >= self.not_after {
             return Err(MintError::AuthorityExpired);
         }
         // Two connections at once may both come here. Both leaves are good; none waits for the other.
-        let config = self.mint(&host, now).map_err(|source| MintError::Sign { host: host.clone(), source })?;
+        let config = self.mint(issuing, &host, now)?;
         self.leaves.insert(host.into(), Leaf { minted: now, config: Arc::clone(&config) });
         Ok(config)
     }
 
     fn permits_canonical(&self, host: &str) -> bool {
-        self.subtrees.iter().any(|subtree| name::within(host, subtree))
+        self.issuing(host).is_some()
     }
 
-    fn sign(&self, host: &str, now: SystemTime) -> Result<CertificateDer<'static>, rcgen::Error> {
-        Ok(certificates::leaf(host, now, self.not_after)?.signed_by(&self.leaf_key, &self.issuer)?.into())
+    /// The certificate that may sign for this host.
+    fn issuing(&self, host: &str) -> Option<&Issuing> {
+        self.issuing.iter().find(|issuing| issuing.subtrees.iter().any(|subtree| name::within(host, subtree)))
     }
 
-    fn mint(&self, host: &str, now: SystemTime) -> Result<Arc<ServerConfig>, rcgen::Error> {
-        let chain = vec![self.sign(host, now)?, self.issuing.clone()];
+    /// Signs, and verifies as a client would: a CA that was damaged, or put together wrongly, must not only be noticed when every
+    /// client refuses it.
+    fn sign(&self, issuing: &Issuing, host: &str, now: SystemTime) -> Result<CertificateDer<'static>, MintError> {
+        let issuer = Issuer::from_ca_cert_der(&issuing.certificate, &self.key);
+        let leaf: CertificateDer<'static> = certificates::leaf(host, now, self.not_after)
+            .and_then(|params| params.signed_by(&self.leaf_key, &issuer?))
+            .map_err(|source| MintError::Sign { host: host.to_owned(), source })?
+            .into();
+        let refused = |reason: String| MintError::Refused { host: host.to_owned(), reason };
+        let name = ServerName::try_from(host).map_err(|error| refused(error.to_string()))?;
+        let at = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.verifier
+            .verify_server_cert(
+                &leaf,
+                std::slice::from_ref(&issuing.certificate),
+                &name,
+                &[],
+                UnixTime::since_unix_epoch(at),
+            )
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(leaf)
+    }
+
+    fn mint(&self, issuing: &Issuing, host: &str, now: SystemTime) -> Result<Arc<ServerConfig>, MintError> {
+        let chain = vec![self.sign(issuing, host, now)?, issuing.certificate.clone()];
         let certified = CertifiedKey::new(chain, Arc::clone(&self.leaf_signer));
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
@@ -181,44 +213,45 @@ impl Authority {
     fn of(stored: Stored) -> Result<Self, AuthorityError> {
         let facts = stored.facts()?;
         let path = stored.path.clone();
-        let leaf_key = generate()?;
+        let malformed = |reason: String| AuthorityError::Malformed { path: path.clone(), reason };
+        let leaf_key = generate_key().map_err(|source| AuthorityError::Generate { source })?;
         let leaf_signer = sign::any_ecdsa_type(&PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())
             .expect("rcgen writes the P-256 keys that rustls reads");
+        let provider = provider();
+        let roots =
+            Roots::only([stored.root.clone()]).ok_or_else(|| malformed("its root cannot be parsed".to_owned()))?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.store(), Arc::clone(&provider))
+            .build()
+            .map_err(|error| malformed(error.to_string()))?;
+        let issuing = stored.issuing.into_iter().zip(facts.subtrees);
+        let issuing: Vec<_> = issuing.map(|(certificate, subtrees)| Issuing { certificate, subtrees }).collect();
+        let mut subtrees: Vec<_> = issuing.iter().flat_map(|issuing| issuing.subtrees.iter().cloned()).collect();
+        subtrees.sort_unstable();
         let authority = Self {
-            issuer: Issuer::from_ca_cert_der(&stored.issuing, stored.key)
-                .map_err(|source| AuthorityError::Generate { source })?,
+            key: stored.key,
             certificate_pem: store::to_pem(&stored.root),
             root: stored.root,
-            issuing: stored.issuing,
+            issuing,
+            verifier,
             fingerprint: facts.fingerprint,
             not_after: facts.not_after,
-            subtrees: facts.subtrees,
+            subtrees,
             leaf_key,
             leaf_signer,
             leaves: Cache::new(LEAVES),
-            provider: provider(),
+            provider,
             tickets: Ticketer::new().expect("the kernel's random numbers are there"),
             sessions: ServerSessionMemoryCache::new(SESSIONS),
         };
-        match authority.check() {
-            Ok(()) => Ok(authority),
-            Err(reason) => Err(AuthorityError::Malformed { path, reason }),
+        // One of its certificates stands for the others, which are tried when they are needed: there are hundreds.
+        let first = &authority.issuing[0];
+        match authority.sign(first, &first.subtrees[0], SystemTime::now()) {
+            Ok(_leaf) => Ok(authority),
+            Err(MintError::Refused { reason, .. }) => {
+                Err(malformed(format!("what it signs is not accepted by clients ({reason})")))
+            }
+            Err(error) => Err(malformed(error.to_string())),
         }
-    }
-
-    /// Verifies a leaf of its own as a client would: a CA that was damaged, or put together wrongly, must not only be noticed when
-    /// every client refuses it.
-    fn check(&self) -> Result<(), String> {
-        let (host, now) = (&self.subtrees[0], SystemTime::now());
-        let leaf = self.sign(host, now).map_err(|error| error.to_string())?;
-        let roots = Roots::only([self.root.clone()]).ok_or("its root cannot be parsed")?;
-        let name = ServerName::try_from(host.as_str()).map_err(|error| error.to_string())?;
-        WebPkiServerVerifier::builder_with_provider(roots.store(), Arc::clone(&self.provider))
-            .build()
-            .map_err(|error| error.to_string())?
-            .verify_server_cert(&leaf, std::slice::from_ref(&self.issuing), &name, &[], UnixTime::now())
-            .map_err(|error| format!("what it signs is not accepted by clients ({error})"))?;
-        Ok(())
     }
 }
 
@@ -239,8 +272,8 @@ impl Leaf {
 }
 
 /// A new P-256 key.
-fn generate() -> Result<KeyPair, AuthorityError> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|source| AuthorityError::Generate { source })
+fn generate_key() -> Result<KeyPair, rcgen::Error> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
 }
 
 /// The name constraint for one pattern.

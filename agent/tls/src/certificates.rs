@@ -23,12 +23,14 @@ pub(crate) fn root(subtrees: &[String], label: &str, now: SystemTime) -> Certifi
     authority(subtrees, label, now, 1)
 }
 
-/// The issuing CA, which signs the leaves with the key that is kept.
+/// The issuing CA, which signs the leaves with the key that is kept, for one of the subtrees. Each has a certificate of its own,
+/// because it goes out with every full handshake: one for hundreds of subtrees is ten kilobytes, for clients to receive, parse
+/// and compare names with. Each also has a name of its own, lest a verifier that knows several take one for another.
 ///
 /// There are two levels because a verifier need not apply the constraints of what it trusts outright (RFC 5280 § 6.1), and Java
 /// does not; those of a certificate below it all verifiers apply.
-pub(crate) fn issuing(subtrees: &[String], label: &str, now: SystemTime) -> CertificateParams {
-    let mut params = authority(subtrees, &format!("{label} issuer"), now, 0);
+pub(crate) fn issuing(subtree: &str, label: &str, number: usize, now: SystemTime) -> CertificateParams {
+    let mut params = authority(&[subtree.to_owned()], &format!("{label} issuer {number}"), now, 0);
     params.use_authority_key_identifier_extension = true;
     params
 }

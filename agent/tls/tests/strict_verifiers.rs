@@ -178,7 +178,8 @@ fn openssl_takes_nothing_but_servers_from_a_stolen_key() {
         (output.status.success(), text(&output))
     };
     let key = KeyPair::generate().unwrap();
-    let sign = |params: &CertificateParams| params.signed_by(&key, &stage.issuer()).unwrap();
+    let issuing = stage.issuing().into_iter().find(|certificate| names(certificate, host)).unwrap();
+    let sign = |params: &CertificateParams| params.signed_by(&key, &stage.issuer(&issuing)).unwrap();
     let usual = ["-purpose", "sslserver", "-verify_hostname", host];
 
     let (taken, output) = verify(&[&sign(&like_ours(host))], &usual);
@@ -197,7 +198,8 @@ fn openssl_takes_nothing_but_servers_from_a_stolen_key() {
     below.distinguished_name.push(rcgen::DnType::CommonName, "a further CA");
     below.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     below.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let below = rcgen::CertifiedIssuer::signed_by(below, KeyPair::generate().unwrap(), &stage.issuer()).unwrap();
+    let below =
+        rcgen::CertifiedIssuer::signed_by(below, KeyPair::generate().unwrap(), &stage.issuer(&issuing)).unwrap();
     let leaf = like_ours(host).signed_by(&key, &below).unwrap();
     let (taken, output) = verify(&[&leaf, below.as_ref()], &usual);
     assert!(!taken && output.contains("path length"), "{output}");
@@ -258,8 +260,13 @@ impl Stage {
         let mut cases: Vec<_> =
             PERMITTED.into_iter().map(|host| (host, self.authority.server_config(host).unwrap(), true)).collect();
         // The control: what the thief makes is refused for its name alone.
-        cases.push((PERMITTED[0], self.stolen(PERMITTED[0]), true));
-        cases.extend(FORBIDDEN.into_iter().map(|host| (host, self.stolen(host), false)));
+        let issuing = self.issuing();
+        let [own, other] = [true, false]
+            .map(|own| issuing.iter().find(|certificate| names(certificate, PERMITTED[0]) == own).unwrap());
+        cases.push((PERMITTED[0], self.stolen(PERMITTED[0], own), true));
+        cases.push((PERMITTED[0], self.stolen(PERMITTED[0], other), false));
+        assert_eq!(issuing.len(), FORBIDDEN.len(), "each is abused once");
+        cases.extend(FORBIDDEN.into_iter().zip(&issuing).map(|(host, with)| (host, self.stolen(host, with), false)));
         cases
     }
 
@@ -268,28 +275,35 @@ impl Stage {
         fs::read_to_string(self.ca.join(Authority::FILE)).unwrap()
     }
 
-    fn issuing(&self) -> CertificateDer<'static> {
-        CertificateDer::pem_slice_iter(self.file().as_bytes()).nth(1).unwrap().unwrap()
+    /// The issuing CA's certificates.
+    fn issuing(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.file().as_bytes()).skip(1).collect::<Result<_, _>>().unwrap()
     }
 
-    fn issuer(&self) -> Issuer<'static, KeyPair> {
+    /// What signs with the CA's key, as one of its certificates says.
+    fn issuer(&self, issuing: &CertificateDer<'_>) -> Issuer<'static, KeyPair> {
         let key = PrivateKeyDer::from_pem_slice(self.file().as_bytes()).unwrap();
-        Issuer::from_ca_cert_der(&self.issuing(), KeyPair::try_from(&key).unwrap()).unwrap()
+        Issuer::from_ca_cert_der(issuing, KeyPair::try_from(&key).unwrap()).unwrap()
     }
 
-    /// What a thief of the CA's key presents for any host.
-    fn stolen(&self, host: &str) -> Arc<ServerConfig> {
+    /// What a thief of the CA's key presents for any host, with any of its certificates.
+    fn stolen(&self, host: &str, issuing: &CertificateDer<'static>) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let leaf = like_ours(host).signed_by(&key, &self.issuer()).unwrap();
+        let leaf = like_ours(host).signed_by(&key, &self.issuer(issuing)).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.into(), self.issuing()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .with_single_cert(vec![leaf.into(), issuing.clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
             .unwrap();
         Arc::new(config)
     }
+}
+
+/// Whether the name stands in a certificate.
+fn names(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    certificate.windows(name.len()).any(|window| window == name.as_bytes())
 }
 
 /// A certificate for any host or address, in all else like ours.

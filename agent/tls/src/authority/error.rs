@@ -90,6 +90,16 @@ pub enum MintError {
     /// The CA expired while the process ran.
     #[error("the CA has expired; move it away, make a new one with `ca init`, and have clients trust it")]
     AuthorityExpired,
+    /// Clients would not accept what the CA signs for the host: it is damaged, or was put together wrongly.
+    #[error(
+        "clients would refuse what the CA signs for {host} ({reason}); move it away, make a new one with `ca init`, and have clients trust it"
+    )]
+    Refused {
+        /// The host.
+        host: String,
+        /// What a client would say.
+        reason: String,
+    },
     /// The cryptography library failed.
     #[error("cannot sign a certificate for {host}: {source}")]
     Sign {

@@ -1,5 +1,5 @@
-//! The CA as it is kept: one PEM file with the root's certificate, the issuing CA's, and the issuing CA's private key, so that they
-//! can never be of different CAs.
+//! The CA as it is kept: one PEM file with the root's certificate, those of the issuing CA, and the issuing CA's private key, so
+//! that they can never be of different CAs.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,11 +15,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
-use super::{Authority, AuthorityError, generate};
+use super::{Authority, AuthorityError, generate_key};
 use crate::certificates;
 
-/// More than any CA file is long.
-const MAX_FILE: u64 = 64 * 1024;
+/// More than any CA file is long: one certificate takes less than a kilobyte, and there is one for each subtree.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// A CA, new or read. Has no `Debug`, for the key's sake.
 pub(super) struct Stored {
@@ -27,9 +27,10 @@ pub(super) struct Stored {
     pub(super) path: PathBuf,
     /// What clients trust.
     pub(super) root: CertificateDer<'static>,
-    /// What signs leaves. Sent to clients with them.
-    pub(super) issuing: CertificateDer<'static>,
-    /// Of the issuing CA.
+    /// What signs leaves: a certificate for each part of what may be signed for. One is sent to clients with each leaf. A CA of
+    /// an earlier version has a single one for all.
+    pub(super) issuing: Vec<CertificateDer<'static>>,
+    /// Of the issuing CA, whichever certificate it uses.
     pub(super) key: KeyPair,
 }
 
@@ -37,21 +38,26 @@ pub(super) struct Stored {
 pub(super) struct Facts {
     pub(super) fingerprint: String,
     pub(super) not_after: SystemTime,
-    pub(super) subtrees: Vec<String>,
+    /// What each issuing certificate may sign for.
+    pub(super) subtrees: Vec<Vec<String>>,
 }
 
 impl Stored {
     /// A new CA, to be kept in `dir` if it is.
     pub(super) fn generate(dir: &Path, subtrees: &[String]) -> Result<Self, AuthorityError> {
         let (label, now) = (label(), SystemTime::now());
-        let key = generate()?;
-        // The root's key goes no further than this function.
-        let generated =
-            CertifiedIssuer::self_signed(certificates::root(subtrees, &label, now), generate()?).and_then(|root| {
-                Ok((root.der().clone(), certificates::issuing(subtrees, &label, now).signed_by(&key, &root)?))
+        let key = generate_key().map_err(|source| AuthorityError::Generate { source })?;
+        let generated = (|| {
+            // The root's key goes no further than this function.
+            let root = CertifiedIssuer::self_signed(certificates::root(subtrees, &label, now), generate_key()?)?;
+            let issuing = subtrees.iter().enumerate().map(|(number, subtree)| {
+                let params = certificates::issuing(subtree, &label, number, now);
+                Ok(params.signed_by(&key, &root)?.into())
             });
+            Ok((root.der().clone(), issuing.collect::<Result<_, rcgen::Error>>()?))
+        })();
         let (root, issuing) = generated.map_err(|source| AuthorityError::Generate { source })?;
-        Ok(Self { path: dir.join(Authority::FILE), root, issuing: issuing.into(), key })
+        Ok(Self { path: dir.join(Authority::FILE), root, issuing, key })
     }
 
     /// Writes the CA, all or nothing, and never over another: written aside, flushed, and linked into place, which fails where
@@ -82,7 +88,9 @@ impl Stored {
     fn write(&self, path: &Path) -> Result<(), AuthorityError> {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error("create", path))?;
-        let text = [to_pem(&self.root), to_pem(&self.issuing), self.key.serialize_pem()].concat();
+        let mut text = to_pem(&self.root);
+        text.extend(self.issuing.iter().map(to_pem));
+        text.push_str(&self.key.serialize_pem());
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error("write", path))
     }
 
@@ -98,12 +106,15 @@ impl Stored {
         let mut text = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut text).map_err(io_error("read", &path))?;
         let malformed = |reason: String| AuthorityError::Malformed { path: path.clone(), reason };
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        let mut certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
             .collect::<Result<_, _>>()
             .map_err(|error| malformed(format!("its certificates cannot be read ({error})")))?;
-        let [root, issuing] = <[_; 2]>::try_from(certificates).map_err(|all| {
-            malformed(format!("it holds {} certificates instead of the root's and the issuing CA's", all.len()))
-        })?;
+        if certificates.len() < 2 {
+            let count = certificates.len();
+            return Err(malformed(format!("it holds {count} certificates instead of the root's and the issuing CA's")));
+        }
+        let issuing = certificates.split_off(1);
+        let root = certificates.swap_remove(0);
         let key = PrivateKeyDer::from_pem_slice(&text)
             .map_err(|error| malformed(format!("its private key cannot be read ({error})")))?;
         let key =
@@ -119,14 +130,19 @@ impl Stored {
                 .map(|(_, certificate)| certificate)
                 .map_err(|error| malformed(&format!("a certificate cannot be read ({error})")))
         };
-        let (root, issuing) = (parse(&self.root)?, parse(&self.issuing)?);
-        if issuing.public_key().subject_public_key.data.as_ref() != self.key.public_key_raw() {
-            return Err(malformed("its private key is not that of its issuing CA"));
+        let root = parse(&self.root)?;
+        let mut not_after = expiry(&root);
+        let mut subtrees = Vec::with_capacity(self.issuing.len());
+        for issuing in &self.issuing {
+            let issuing = parse(issuing)?;
+            if issuing.public_key().subject_public_key.data.as_ref() != self.key.public_key_raw() {
+                return Err(malformed("its private key is not that of its issuing CA"));
+            }
+            subtrees.push(permitted_subtrees(&issuing).ok_or_else(|| {
+                malformed("its issuing CA has no critical name constraints, so it could sign for any host")
+            })?);
+            not_after = not_after.min(expiry(&issuing));
         }
-        let subtrees = permitted_subtrees(&issuing).ok_or_else(|| {
-            malformed("its issuing CA has no critical name constraints, so it could sign for any host")
-        })?;
-        let not_after = not_after(&root).min(not_after(&issuing));
         if not_after <= SystemTime::now() {
             return Err(AuthorityError::Expired { path: self.path.clone() });
         }
@@ -140,7 +156,7 @@ pub(super) fn to_pem(certificate: &CertificateDer<'_>) -> String {
     pem::encode_config(&Pem::new("CERTIFICATE", certificate.to_vec()), config)
 }
 
-fn not_after(certificate: &X509Certificate<'_>) -> SystemTime {
+fn expiry(certificate: &X509Certificate<'_>) -> SystemTime {
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
@@ -170,7 +186,7 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 fn label() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     // An X.520 common name has at most 64 characters (RFC 5280 appendix A.1).
-    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(24).collect();
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(20).collect();
     format!("LLM interception CA {host} {}", random_hex())
 }
 

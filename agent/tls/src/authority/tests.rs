@@ -158,11 +158,11 @@ fn load_with(change: impl FnOnce(&mut Parts)) -> Result<Authority, AuthorityErro
     let (subtrees, now) = ([HOST.to_owned()], SystemTime::now());
     let mut parts = Parts {
         root: certificates::root(&subtrees, "test", now),
-        issuing: certificates::issuing(&subtrees, "test", now),
+        issuing: certificates::issuing(HOST, "test", 0, now),
     };
     change(&mut parts);
-    let root = rcgen::CertifiedIssuer::self_signed(parts.root, generate().unwrap()).unwrap();
-    let key = generate().unwrap();
+    let root = rcgen::CertifiedIssuer::self_signed(parts.root, generate_key().unwrap()).unwrap();
+    let key = generate_key().unwrap();
     let issuing = parts.issuing.signed_by(&key, &root).unwrap();
     load_text(&[root.pem(), issuing.pem(), key.serialize_pem()].concat())
 }
@@ -223,6 +223,38 @@ fn a_ca_that_clients_would_not_accept_is_refused() {
         let error = load_with(change).unwrap_err();
         assert!(error.to_string().contains("not accepted by clients"), "{error}");
     }
+}
+
+#[test]
+fn a_ca_with_one_issuing_certificate_for_all_its_hosts_is_still_used() {
+    let names = ["api.anthropic.com", HOST];
+    let several = || names.map(|name| rcgen::GeneralSubtree::DnsName(name.to_owned())).to_vec();
+    let authority = load_with(|parts| {
+        parts.root.name_constraints.as_mut().unwrap().permitted_subtrees = several();
+        parts.issuing.name_constraints.as_mut().unwrap().permitted_subtrees = several();
+    })
+    .unwrap();
+    assert_eq!(authority.subtrees(), names);
+    for name in names {
+        authority.server_config(name).unwrap();
+    }
+}
+
+#[test]
+fn a_host_whose_issuing_certificate_is_not_of_this_ca_gets_no_certificate() {
+    let (subtrees, now) = (["api.anthropic.com".to_owned(), HOST.to_owned()], SystemTime::now());
+    let root = || {
+        let params = certificates::root(&subtrees, "test", now);
+        rcgen::CertifiedIssuer::self_signed(params, generate_key().unwrap()).unwrap()
+    };
+    let (root, other, key) = (root(), root(), generate_key().unwrap());
+    let good = certificates::issuing(&subtrees[0], "test", 0, now).signed_by(&key, &root).unwrap();
+    let bad = certificates::issuing(&subtrees[1], "test", 1, now).signed_by(&key, &other).unwrap();
+    let authority = load_text(&[root.pem(), good.pem(), bad.pem(), key.serialize_pem()].concat()).unwrap();
+    authority.server_config(&subtrees[0]).unwrap();
+    let error = authority.server_config(&subtrees[1]).unwrap_err();
+    assert!(matches!(error, MintError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("ca init"), "{error}");
 }
 
 #[test]
@@ -337,6 +369,23 @@ async fn the_ca_says_what_strict_verifiers_ask_for() {
     }
 }
 
+/// Hundreds of names would be sent with each full handshake otherwise, and compared.
+#[tokio::test]
+async fn the_issuing_certificate_that_a_client_gets_is_for_the_subtree_of_its_host_alone() {
+    let authority = authority(&[HOST, "*.openai.azure.com", "api.anthropic.com"]);
+    let mut names = HashSet::new();
+    for (host, subtree) in [(HOST, HOST), ("me.openai.azure.com", "openai.azure.com")] {
+        let chain = chain(&authority, host).await;
+        let issuing = x509(&chain[1]);
+        let constraints = issuing.name_constraints().unwrap().unwrap().value;
+        let permitted: Vec<_> =
+            constraints.permitted_subtrees.iter().flatten().map(|permitted| format!("{:?}", permitted.base)).collect();
+        assert_eq!(permitted, [format!("DNSName({subtree:?})")]);
+        assert_eq!(x509(&chain[0]).issuer(), issuing.subject());
+        assert!(names.insert(issuing.subject().to_string()), "a name of its own");
+    }
+}
+
 fn subject_key(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
     certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
         ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
@@ -420,8 +469,8 @@ fn a_leaf_is_minted_once_and_again_well_before_it_expires() {
     }
     let second = authority.server_config_at(HOST, now + Duration::from_hours(25)).unwrap();
     assert!(!Arc::ptr_eq(&first, &second));
-    // The clock was set back by a week: a leaf from the future is no good.
-    let third = authority.server_config_at(HOST, now - Duration::from_hours(7 * 24)).unwrap();
+    // The clock was set back by half a day: a leaf from the future is no good.
+    let third = authority.server_config_at(HOST, now - Duration::from_hours(12)).unwrap();
     assert!(!Arc::ptr_eq(&second, &third));
 }
 
