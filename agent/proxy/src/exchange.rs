@@ -17,14 +17,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_ledger::{Id, Opened, Outcome, Record};
 use tollgate_llm::{
-    Api, Call, Operation, Provider, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, Untold, UsageSource,
+    Api, Call, Operation, Provider, RequestMeter, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, Untold,
+    UsageSource,
 };
 use tollgate_workload::Caller;
 
 use crate::drain;
 use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
-use crate::http::request::RequestSource;
+use crate::http::request::{RequestSource, Settled};
 use crate::settle::{Bill, Settler};
 
 /// What is known when the head of a request has been read.
@@ -37,7 +38,7 @@ pub(crate) struct Exchange {
     caller: Arc<Caller>,
     call: Call,
     credential: Option<Arc<str>>,
-    request: RequestSource,
+    request: RequestSide,
     response: Option<ResponseMeter>,
     backlog: Backlog,
     status: Option<StatusCode>,
@@ -57,7 +58,7 @@ impl Exchange {
         caller: Arc<Caller>,
         call: Call,
         credential: Option<Arc<str>>,
-        request: RequestSource,
+        request: impl Into<RequestSide>,
         settler: Arc<Settler>,
     ) -> Self {
         Self {
@@ -69,7 +70,7 @@ impl Exchange {
             caller,
             call,
             credential,
-            request,
+            request: request.into(),
             response: None,
             backlog: Backlog::default(),
             status: None,
@@ -84,14 +85,14 @@ impl Exchange {
     }
 
     /// The provider has answered; its body is to be metered.
-    pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
-        let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let coding = joined_lines(response.headers(), &header::CONTENT_ENCODING);
-        self.status = Some(response.status());
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let coding = joined_lines(headers, &header::CONTENT_ENCODING);
+        self.status = Some(status);
         self.streams = content_type.is_some_and(is_stream);
-        self.request_id = request_id(response.headers());
-        let meter = ResponseMeter::new(self.call.api, response.status(), content_type, coding.as_deref());
-        let meter = meter.with_headers(response.headers());
+        self.request_id = request_id(headers);
+        let meter = ResponseMeter::new(self.call.api, status, content_type, coding.as_deref());
+        let meter = meter.with_headers(headers);
         self.response = Some(match self.settler.pointers(&self.provider.name) {
             Some(pointers) => meter.with_pointers(pointers),
             None => meter,
@@ -112,6 +113,24 @@ impl Exchange {
             self.backlog.passed(frame, |bytes| meter.push(bytes));
         }
         self.looked();
+    }
+
+    /// Content of the response was handed on, and may be looked at.
+    pub(crate) fn handed_on(&mut self, bytes: &[u8]) {
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        self.response_bytes += bytes.len() as u64;
+        if let Some(meter) = &mut self.response {
+            meter.push(bytes);
+        }
+        self.looked();
+    }
+
+    /// What is learned from the request, where it passes without hyper.
+    pub(crate) fn direct_request(&mut self) -> Option<&mut DirectRequest> {
+        match &mut self.request {
+            RequestSide::Direct(request) => Some(request),
+            RequestSide::Source(_) => None,
+        }
     }
 
     /// Notes when the first text was seen. Frames are looked at as soon as they are flushed, so this is when it was sent.
@@ -279,6 +298,70 @@ impl Exchange {
     }
 }
 
+/// What a request is learned from as it passes.
+pub(crate) enum RequestSide {
+    Source(RequestSource),
+    Direct(Box<DirectRequest>),
+}
+
+/// A request that passes without hyper.
+pub(crate) struct DirectRequest {
+    meter: Option<RequestMeter>,
+    bytes: u64,
+    is_sent: bool,
+}
+
+impl DirectRequest {
+    pub(crate) fn new(meter: RequestMeter) -> Self {
+        Self { meter: Some(meter), bytes: 0, is_sent: false }
+    }
+
+    /// Content was handed on, and may be looked at.
+    pub(crate) fn handed_on(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        if let Some(meter) = &mut self.meter {
+            meter.push(bytes);
+        }
+    }
+
+    /// All of it was handed on.
+    pub(crate) fn sent(&mut self) {
+        self.is_sent = true;
+    }
+}
+
+impl From<RequestSource> for RequestSide {
+    fn from(source: RequestSource) -> Self {
+        Self::Source(source)
+    }
+}
+
+impl From<DirectRequest> for RequestSide {
+    fn from(request: DirectRequest) -> Self {
+        Self::Direct(Box::new(request))
+    }
+}
+
+impl RequestSide {
+    fn relayed(&mut self, bytes: u64) {
+        match self {
+            Self::Source(source) => source.relayed(bytes),
+            Self::Direct(request) => request.bytes += bytes,
+        }
+    }
+
+    fn settle(&mut self) -> Settled {
+        match self {
+            Self::Source(source) => source.settle(),
+            Self::Direct(request) => {
+                let DirectRequest { meter, bytes, is_sent } = &mut **request;
+                let (facts, text) = meter.take().map(RequestMeter::finish_with_text).unwrap_or_default();
+                Settled { facts, text, is_sent: *is_sent, bytes: *bytes }
+            }
+        }
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         // Only a detector: every holder ends its exchange in words (`Open`, `Ended`).
@@ -326,20 +409,32 @@ fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
 /// An exchange in progress, held by what drives it.
 pub(crate) struct Open {
     exchange: Option<Box<Exchange>>,
-    settlements: mpsc::UnboundedSender<Ended>,
+    /// Who settles it once its end was flushed; none where that is whoever ends it.
+    settlements: Option<mpsc::UnboundedSender<Ended>>,
     drain: drain::Watch,
     /// When the client left, where the exchange goes on without it.
     left: Option<Duration>,
 }
 
 impl Open {
-    pub(crate) fn new(exchange: Exchange, settlements: mpsc::UnboundedSender<Ended>, drain: drain::Watch) -> Self {
+    pub(crate) fn new(
+        exchange: Exchange,
+        settlements: Option<mpsc::UnboundedSender<Ended>>,
+        drain: drain::Watch,
+    ) -> Self {
         Self { exchange: Some(Box::new(exchange)), settlements, drain, left: None }
     }
 
     /// The exchange; `None` once it has ended.
     pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
         self.exchange.as_deref_mut()
+    }
+
+    /// Somebody else begins it anew, and nothing of it has left.
+    pub(crate) fn hand_over(mut self) {
+        if let Some(exchange) = &mut self.exchange.take() {
+            exchange.settled = true;
+        }
     }
 
     /// The client has left, and the exchange goes on without it. Its duration is known.
@@ -352,8 +447,12 @@ impl Open {
         let Some(exchange) = self.exchange.take() else { return };
         let duration = self.left.unwrap_or_else(|| exchange.started.elapsed());
         let ended = Ended { exchange: Some(exchange), outcome, duration, drain: self.drain.clone() };
-        if let Err(mpsc::error::SendError(ended)) = self.settlements.send(ended) {
-            // The connection's task is gone, so there is no flush to wait for.
+        let ended = match &self.settlements {
+            Some(settlements) => settlements.send(ended).err().map(|mpsc::error::SendError(ended)| ended),
+            None => Some(ended),
+        };
+        if let Some(ended) = ended {
+            // There is no flush to wait for, or the connection's task is gone.
             ended.settle();
         }
     }

@@ -6,15 +6,18 @@
 //! not asked for (`TE: trailers`); and informational responses other than `100 Continue`, which comes when the provider's comes.
 
 pub(crate) mod backlog;
+mod direct;
 pub(crate) mod headers;
 mod linger;
 mod relay;
 pub(crate) mod request;
 mod response;
+mod rewound;
 mod service;
 mod splice;
 mod websocket;
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -29,11 +32,14 @@ use tokio::sync::{mpsc, watch};
 use tollgate_llm::{Prices, Provider};
 use tollgate_workload::Caller;
 
+pub use self::direct::NotHttp;
+use self::direct::Served;
 use self::linger::Lingering;
 use self::request::Budget;
 pub use self::request::{BodyError, RequestBody};
 use self::response::Draining;
 pub use self::response::{Relayed, ResponseBody};
+use self::rewound::Rewound;
 use self::service::Context;
 use self::splice::Splicing;
 use crate::drain;
@@ -131,8 +137,19 @@ pub struct Connection {
 #[derive(Debug, thiserror::Error)]
 #[error("the client's connection ended: {source}")]
 pub struct ServeError {
-    #[from]
-    source: hyper::Error,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl From<hyper::Error> for ServeError {
+    fn from(error: hyper::Error) -> Self {
+        Self { source: error.into() }
+    }
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self { source: error.into() }
+    }
 }
 
 impl Http {
@@ -176,7 +193,14 @@ impl Http {
         let (settlements, mut ended) = mpsc::unbounded_channel::<Ended>();
         let http2 = connection.http2;
         let (context, begun) = Context::new(Arc::clone(&self.shared), connection, settlements, drain.clone());
-        let io = TokioIo::new(Lingering::new(io));
+        let mut io = Rewound::new(Lingering::new(io));
+        if !http2 && self.shared.draining.is_none() {
+            match direct::serve(io, &context).await {
+                Served::Ended(result) => return Ok(result?),
+                Served::Odd(rest, bytes) => io = rest.rewind(bytes),
+            }
+        }
+        let io = TokioIo::new(io);
         let mut serving = Box::pin(async move {
             if http2 { serve_http2(io, context, drain).await } else { serve_http1(io, context, begun, drain).await }
         });
@@ -198,7 +222,7 @@ impl Http {
 }
 
 async fn serve_http1<IO>(
-    io: TokioIo<Lingering<IO>>,
+    io: TokioIo<Rewound<Lingering<IO>>>,
     context: Arc<Context>,
     mut begun: watch::Receiver<bool>,
     drain: drain::Watch,
@@ -239,7 +263,7 @@ fn ended_well(result: Result<(), hyper::Error>) -> Result<(), hyper::Error> {
 }
 
 async fn serve_http2<IO>(
-    io: TokioIo<Lingering<IO>>,
+    io: TokioIo<Rewound<Lingering<IO>>>,
     context: Arc<Context>,
     drain: drain::Watch,
 ) -> Result<(), hyper::Error>

@@ -3,6 +3,7 @@
 
 mod connect;
 mod dial;
+mod direct;
 mod error;
 mod peer;
 mod pool;
@@ -17,6 +18,8 @@ use tokio_rustls::rustls::ClientConfig;
 use tollgate_tls::{Roots, client_config};
 
 pub use self::dial::{Dial, Dialing, Resolving, SystemDial};
+use self::direct::DirectPool;
+pub(crate) use self::direct::{Direct, NotDirect};
 pub use self::error::{ConnectError, SendError};
 pub(crate) use self::pool::Lease;
 use self::pool::Pool;
@@ -70,6 +73,7 @@ struct Inner {
     tls: Tls,
     limits: Limits,
     pool: Arc<Pool>,
+    direct: Arc<DirectPool>,
 }
 
 /// One configuration for each list of protocols offered (ALPN): sessions are resumed within one.
@@ -105,7 +109,8 @@ impl Upstream {
             http2: client_config(roots, &[b"h2"]),
             either: client_config(roots, &[b"h2", b"http/1.1"]),
         };
-        Self { inner: Arc::new(Inner { dial, tls, limits, pool: Arc::new(Pool::new(limits)) }) }
+        let (pool, direct) = (Arc::new(Pool::new(limits)), Arc::new(DirectPool::new(limits)));
+        Self { inner: Arc::new(Inner { dial, tls, limits, pool, direct }) }
     }
 
     /// Whether a host is known to let HTTP/2 streams switch protocols (RFC 8441).

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use tollgate_llm::{Edit, RequestFacts, RequestMeter, Sample};
 
 use self::collect::{Ahead, Collected};
-pub(super) use self::collect::{Budget, Collection, LARGEST};
+pub(super) use self::collect::{Budget, Collection, LARGEST, PAUSE, Room};
 use super::backlog::Backlog;
 
 /// How much of a body is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.

@@ -24,7 +24,7 @@ use super::splice::{self, Answered, Candidate};
 use super::websocket::Session;
 use super::{Connection, Shared};
 use crate::drain;
-use crate::exchange::{Ended, Exchange, Open};
+use crate::exchange::{Ended, Exchange, Open, RequestSide};
 use crate::observe::Step;
 use crate::upstream::{Outgoing, SendError, Target, Wish};
 
@@ -33,13 +33,13 @@ const SMALL: u64 = 128 * 1024;
 
 /// What the requests of one connection have in common.
 pub(super) struct Context {
-    shared: Arc<Shared>,
-    connection: Connection,
-    target: Target,
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Connection,
+    pub(super) target: Target,
     settlements: mpsc::UnboundedSender<Ended>,
-    begun: watch::Sender<bool>,
+    pub(super) begun: watch::Sender<bool>,
     /// Streams and relays outlive their connection, and the drain waits for them.
-    drain: drain::Watch,
+    pub(super) drain: drain::Watch,
 }
 
 impl Context {
@@ -61,18 +61,23 @@ impl Context {
         self.shared.upstream.has_extended_connect(&self.target.host)
     }
 
+    /// An exchange whose end is settled when it was flushed, by the connection's task.
     fn begin(&self, call: &Call, head: &request::Parts, source: &RequestSource) -> Open {
+        let exchange = self.exchange(call, head, source.clone());
+        Open::new(exchange, Some(self.settlements.clone()), self.drain.clone())
+    }
+
+    pub(super) fn exchange(&self, call: &Call, head: &request::Parts, request: impl Into<RequestSide>) -> Exchange {
         let Connection { host, provider, caller, .. } = &self.connection;
-        let exchange = Exchange::begin(
+        Exchange::begin(
             Arc::clone(host),
             Arc::clone(provider),
             Arc::clone(caller),
             call.clone(),
             self.shared.fingerprints.get().and_then(|fingerprints| fingerprints.of(head)),
-            source.clone(),
+            request,
             Arc::clone(&self.shared.settler),
-        );
-        Open::new(exchange, self.settlements.clone(), self.drain.clone())
+        )
     }
 }
 
@@ -137,7 +142,7 @@ async fn send(context: Arc<Context>, mut outgoing: Outgoing, candidate: Option<C
     (answered, outgoing)
 }
 
-fn meter(call: &Call, parts: &request::Parts) -> RequestMeter {
+pub(super) fn meter(call: &Call, parts: &request::Parts) -> RequestMeter {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     RequestMeter::new(call, content_type, joined_lines(&parts.headers, &CONTENT_ENCODING).as_deref())
 }
@@ -186,7 +191,7 @@ fn answer(
         if client.is_none() {
             exchange.not_switched();
         }
-        exchange.answered(&response);
+        exchange.answered(response.status(), response.headers());
     }
     if let Some(client) = client {
         let server = hyper::upgrade::on(&mut response);
@@ -245,13 +250,18 @@ fn refuse(
     message: &str,
     outcome: Outcome,
 ) -> Response<ResponseBody> {
-    let refusal = tollgate_llm::refusal(dialect, status, message);
+    let response = words(dialect, status, message);
     if let Some(exchange) = open.exchange() {
-        exchange.refused(status, refusal.body.len() as u64);
+        exchange.refused(status, response.body().len() as u64);
     }
     open.end(outcome);
-    let body: Bytes = refusal.body;
-    let mut response = Response::new(ResponseBody::Own(Full::new(body)));
+    response.map(|body| ResponseBody::Own(Full::new(body)))
+}
+
+/// What we say in the provider's place, in the shape of its own errors.
+pub(super) fn words(dialect: Dialect, status: StatusCode, message: &str) -> Response<Bytes> {
+    let refusal = tollgate_llm::refusal(dialect, status, message);
+    let mut response = Response::new(refusal.body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(refusal.content_type));
     response.headers_mut().extend(refusal.header);

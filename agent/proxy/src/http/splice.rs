@@ -23,7 +23,7 @@ use tollgate_llm::{Api, Call, ChunkRemover, Edit, Provider, StreamUsage, names_s
 
 use super::Shared;
 use super::headers::joined_lines;
-use super::request::{Budget, Collection, LARGEST};
+use super::request::{Budget, Collection, LARGEST, Room};
 use crate::observe::{Observer, UpstreamEvent};
 use crate::upstream::{Lease, Outgoing, SendError, Target};
 
@@ -77,6 +77,11 @@ impl Splicing {
         };
         let endpoint = self.refusing.endpoint(host, parts.uri.path());
         (!self.refusing.contains(endpoint)).then_some(Candidate { length, endpoint })
+    }
+
+    /// Whether there is room for so many bytes of a request that is collected elsewhere. What was taken before is in `room`.
+    pub(super) fn has_room(&self, room: &mut Option<Room>, bytes: usize) -> bool {
+        self.budget.grow(room, bytes)
     }
 
     /// Collects a request's body, and edits the request if there is something to edit. `false` if the client broke off.

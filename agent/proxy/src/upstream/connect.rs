@@ -17,6 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, AlertDescription};
 use tollgate_tls::UpstreamTlsError;
 
+use super::direct::NotDirect;
 use super::error::ConnectError;
 use super::peer::Peer;
 use super::wire::{Watched, Wire};
@@ -45,7 +46,27 @@ pub(super) enum Connected {
     Http2(http2::SendRequest<RequestBody>, Arc<Wire>, Arc<Peer>),
 }
 
+/// A connection that speaks HTTP/1.1, before anything was said on it.
+pub(super) enum Raw {
+    Tls(TlsStream<TcpStream>),
+    Plain(TcpStream),
+}
+
 impl Inner {
+    /// Connects to the target for HTTP/1.1, and leaves speaking it to the caller.
+    pub(super) async fn connect_raw(&self, target: &Target) -> Result<Raw, NotDirect> {
+        let connected = async {
+            if target.plain {
+                return Ok(Raw::Plain(self.tcp(target).await?));
+            }
+            Ok(Raw::Tls(self.tls(target, Offer::Http1).await?))
+        };
+        connected.await.map_err(|refused| match refused {
+            Refused::Protocol => NotDirect::Http2,
+            Refused::Error(error) => NotDirect::Failed(error),
+        })
+    }
+
     /// Connects to the target. Each caller gets its own connection.
     pub(super) async fn connect(&self, target: &Target, offer: Offer) -> Result<Connected, ConnectError> {
         match self.connect_offering(target, offer).await {

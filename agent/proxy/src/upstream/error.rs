@@ -8,6 +8,8 @@ use http::StatusCode;
 use tollgate_ledger::UpstreamFailure;
 use tollgate_tls::UpstreamTlsError;
 
+use crate::http::NotHttp;
+
 /// Why there is no connection to a provider. The text is for the caller, who gets it in a 502 or 504, and for the log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -91,6 +93,14 @@ pub enum SendError {
         /// What is wrong with it.
         error: hyper::Error,
     },
+    /// What came is no head of an HTTP/1.1 response.
+    #[error("{host} sent something that is not HTTP ({error})")]
+    NotHttp {
+        /// The host.
+        host: Arc<str>,
+        /// What is wrong with it.
+        error: NotHttp,
+    },
     /// The HTTP/2 stream was reset before there was a response.
     #[error("{host} reset the request ({reason})")]
     Reset {
@@ -141,7 +151,7 @@ impl SendError {
                 ConnectError::Http { .. } => UpstreamFailure::Protocol,
             },
             Self::Closed { .. } | Self::Reset { .. } => UpstreamFailure::Reset,
-            Self::Protocol { .. } | Self::NoExtendedConnect { .. } => UpstreamFailure::Protocol,
+            Self::Protocol { .. } | Self::NotHttp { .. } | Self::NoExtendedConnect { .. } => UpstreamFailure::Protocol,
         }
     }
 }

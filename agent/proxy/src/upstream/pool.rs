@@ -251,6 +251,11 @@ impl Pool {
         }
     }
 
+    /// Whether what the client speaks is to be translated, as the server last agreed on HTTP/2 alone.
+    pub(super) fn has_agreed_on_http2(&self, key: &Key) -> bool {
+        self.state.lock().agreed.get(&(Arc::clone(&key.host), key.wanted)) == Some(&Protocol::Http2)
+    }
+
     /// Whether a host is known to let HTTP/2 streams switch protocols.
     pub(super) fn has_extended_connect(&self, host: &str) -> bool {
         self.state.lock().extended_connect.contains(host)

@@ -480,7 +480,7 @@ async fn what_was_streamed_until_the_client_left_is_on_the_record() {
     );
     say(&mut client, head + REQUEST).await;
     read_head(&mut client).await;
-    crate::support::expect(&mut client, &format!("{:X}\r\n{}", EVENTS[0].len(), EVENTS[0])).await;
+    crate::support::expect(&mut client, &format!("{:x}\r\n{}", EVENTS[0].len(), EVENTS[0])).await;
     drop(client);
     let record = rig.recorder.record().await;
     assert_eq!((record.outcome, record.request_model.as_deref()), (Outcome::ClientGone, Some("gpt-4o-mini")));

@@ -31,8 +31,7 @@ fn scripted(site: Site, request: &'static str, response: &'static str) {
 async fn heads_and_bodies_pass_byte_for_byte_and_nothing_is_added() {
     let site = Site::new().await;
     let rig = Rig::new(&site);
-    // An empty value is written without a space towards servers, with one towards clients; both are the same value.
-    scripted(site, Box::leak(REQUEST.replace("X-empty: \r\n", "X-empty:\r\n").into_boxed_str()), RESPONSE);
+    scripted(site, REQUEST, RESPONSE);
     let (mut client, _) = rig.client(false).await;
     for _ in 0..3 {
         say(&mut client, REQUEST).await;

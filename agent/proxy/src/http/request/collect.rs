@@ -18,7 +18,7 @@ pub(in crate::http) const LARGEST: usize = 4 << 20;
 const TOTAL: usize = 128 << 20;
 
 /// How long a client may pause within a body that is collected. It may be waiting for an answer to what it has sent.
-const PAUSE: Duration = Duration::from_secs(5);
+pub(in crate::http) const PAUSE: Duration = Duration::from_secs(5);
 
 /// What all connections may collect. Nobody waits for it: where it is used up, a body goes on as it comes. Clones are the same.
 #[derive(Clone)]
@@ -37,10 +37,27 @@ impl Budget {
         Self { room: Arc::new(Semaphore::new(bytes)) }
     }
 
+    /// Makes what is held in `room` enough for so many bytes.
+    pub(in crate::http) fn grow(&self, room: &mut Option<Room>, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(room.as_ref().map_or(0, |room| room.0.num_permits()));
+        if more == 0 {
+            return true;
+        }
+        let Some(taken) = self.take(more) else { return false };
+        match room {
+            Some(room) => room.0.merge(taken),
+            none => *none = Some(Room(taken)),
+        }
+        true
+    }
+
     fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 }
+
+/// A share of what may be collected, given back when it is dropped.
+pub(in crate::http) struct Room(OwnedSemaphorePermit);
 
 /// What came of collecting.
 pub(in crate::http) enum Collection {

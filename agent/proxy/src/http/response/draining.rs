@@ -102,7 +102,7 @@ async fn wait_on(sending: Sending, mut open: Open, until: Instant, limit: u64, r
         Err(_elapsed) => return open.end(Outcome::ClientGone),
     };
     if let Some(exchange) = open.exchange() {
-        exchange.answered(&response);
+        exchange.answered(response.status(), response.headers());
     }
     let rare = Some(Box::new(Rare::new(read, None, None)));
     let relaying = Relaying { inner: response.into_body(), open, lease: Some(lease), framed: false, rare };

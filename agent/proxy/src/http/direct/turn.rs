@@ -1,0 +1,297 @@
+//! One request of a client and its answer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::uri::PathAndQuery;
+use http::{Method, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tollgate_ledger::{Outcome, UpstreamFailure};
+use tollgate_llm::{Call, Splicer, identify};
+
+use super::client::Client;
+use super::head::{RequestHead, ResponseHead, with_close};
+use super::pump::{Answer, End, Pump, Sending, Unanswered};
+use crate::exchange::{DirectRequest, Open};
+use crate::http::request::{LARGEST, PAUSE};
+use crate::http::service::{self, Context};
+use crate::observe::{Step, UpstreamEvent};
+use crate::upstream::{Direct, NotDirect, SendError};
+
+/// Bodies that are surely kept whole for a second attempt.
+const SMALL: u64 = 128 * 1024;
+
+/// What becomes of the connection.
+pub(super) enum Turn {
+    /// It may carry another request.
+    Again,
+    /// It is to be closed.
+    Last,
+    /// The request is hyper's, and nothing of it has left.
+    Odd,
+    /// It ends here, without a goodbye.
+    Broken(io::Error),
+}
+
+/// Serves one request, whose head stands at the beginning of what was read.
+pub(super) async fn turn<IO>(client: &mut Client<IO>, context: &Arc<Context>, head: RequestHead) -> Turn
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let begun = Instant::now();
+    let path = head.parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let call = identify(&context.connection.provider, &head.parts.method, path);
+    let request = DirectRequest::new(service::meter(&call, &head.parts));
+    let open = Open::new(context.exchange(&call, &head.parts, request), None, context.drain.clone());
+    tracing::debug!(host = %context.target.host, method = %head.parts.method, operation = %call.operation, "a request");
+    let own = begun.elapsed();
+    let open = match collect(client, context, &head, &call, open).await {
+        Ok(open) => open,
+        Err(turn) => return turn,
+    };
+    let collected = Instant::now();
+    let sending = Sending::new(client, &head);
+    let exchange = Exchange { client, context, head, call, open, sending };
+    context.shared.observer.took(Step::Request, own + collected.elapsed());
+    exchange.send().await
+}
+
+/// Reads the whole body of a request that may have to be edited. If it has to be, it is hyper's.
+async fn collect<IO>(
+    client: &mut Client<IO>,
+    context: &Context,
+    head: &RequestHead,
+    call: &Call,
+    mut open: Open,
+) -> Result<Open, Turn>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let shared = &context.shared;
+    let candidate = shared.splicing.candidate(&context.connection.provider, &context.target.host, call, &head.parts);
+    if candidate.is_none() {
+        return Ok(open);
+    }
+    let (mut splicer, mut framing, mut at) = (Splicer::default(), head.body, head.length);
+    let mut room = None;
+    loop {
+        let Ok(used) = framing.pass(&client.input[at..], |content| splicer.push(content)) else { break };
+        at += used;
+        if framing.is_done() {
+            if splicer.finish().is_some() {
+                open.hand_over();
+                return Err(Turn::Odd);
+            }
+            break;
+        }
+        if splicer.is_hopeless()
+            || client.input.len() > LARGEST
+            || !shared.splicing.has_room(&mut room, client.input.len())
+        {
+            break;
+        }
+        match timeout(PAUSE, std::future::poll_fn(|context| client.poll_input(context))).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                open.end(Outcome::ClientGone);
+                return Err(Turn::Broken(io::ErrorKind::UnexpectedEof.into()));
+            }
+            Ok(Err(error)) => {
+                open.end(Outcome::ClientGone);
+                return Err(Turn::Broken(error));
+            }
+            Err(_elapsed) => break,
+        }
+    }
+    Ok(open)
+}
+
+struct Exchange<'a, IO> {
+    client: &'a mut Client<IO>,
+    context: &'a Arc<Context>,
+    head: RequestHead,
+    call: Call,
+    open: Open,
+    sending: Sending,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+    async fn send(mut self) -> Turn {
+        let context = Arc::clone(self.context);
+        let upstream = &context.shared.upstream;
+        let small = self.head.body.is_done() || self.head.content_length.is_some_and(|length| length <= SMALL);
+        let mut resent = false;
+        loop {
+            let connecting = upstream.direct(&context.target, resent, small, &*context.shared.observer);
+            let server = match self.client.unless_gone(connecting).await {
+                Some(Ok(server)) => server,
+                Some(Err(NotDirect::Http2)) if !resent => {
+                    self.sending.give_back(self.client);
+                    self.open.hand_over();
+                    return Turn::Odd;
+                }
+                Some(Err(NotDirect::Http2)) => {
+                    let host = Arc::clone(&context.target.host);
+                    return self.failed(&SendError::Closed { host }).await;
+                }
+                Some(Err(NotDirect::Failed(error))) => return self.failed(&SendError::from(error)).await,
+                None => return self.gone(),
+            };
+            if !resent && let Some(exchange) = self.open.exchange() {
+                context.shared.observer.opened(&exchange.opened());
+            }
+            let (started, reused) = (Instant::now(), server.reused);
+            self.sending.begin(reused);
+            let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
+            let host = || Arc::clone(&context.target.host);
+            match pump.answer(&self.head.parts.method).await {
+                Ok(answer) => {
+                    let server = pump.server;
+                    return self.answer(server, answer).await;
+                }
+                Err(Unanswered::ClientGone) => return self.gone(),
+                Err(Unanswered::NotHttp(error)) => {
+                    return self.failed(&SendError::NotHttp { host: host(), error }).await;
+                }
+                Err(Unanswered::Malformed) => {
+                    // hyper says the same of it.
+                    let message = "the request's body is not what its framing says";
+                    self.open.end(Outcome::ClientGone);
+                    return self.refuse(StatusCode::BAD_REQUEST, message, None).await;
+                }
+                Err(Unanswered::Closed { unseen }) => {
+                    let within = upstream.resend_within();
+                    let harmless = started.elapsed() < within || self.head.parts.method.is_idempotent();
+                    if resent || !reused || !unseen || !harmless || !self.sending.can_repeat() {
+                        return self.failed(&SendError::Closed { host: host() }).await;
+                    }
+                    resent = true;
+                    context.shared.observer.upstream(UpstreamEvent::Resent);
+                }
+            }
+        }
+    }
+
+    /// The client has left; dropping the rest cancels the provider's work.
+    fn gone(mut self) -> Turn {
+        self.open.end(Outcome::ClientGone);
+        Turn::Broken(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    async fn answer(mut self, mut server: Direct, answer: Answer) -> Turn {
+        let answering = Instant::now();
+        let Answer { head, mut bytes } = answer;
+        if let Some(time) = head.keeps_for {
+            server.kept_for(time);
+        }
+        if let Some(exchange) = self.open.exchange() {
+            exchange.not_switched();
+            exchange.answered(head.status, &head.fields);
+        }
+        self.sending.forget();
+        let drains = self.context.drain.is_draining() && !head.closes;
+        let length = edit(&head, &mut bytes, drains);
+        self.context.shared.observer.took(Step::Response, answering.elapsed());
+        let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
+        let end = pump.relay(bytes, length, head.body).await;
+        let server = pump.server;
+        match end {
+            End::Complete { is_clean } => {
+                let is_sent = self.sending.is_done();
+                if is_sent && is_clean && !head.closes {
+                    server.give_back();
+                }
+                self.open.end(Outcome::Completed);
+                // The rest of a request that was answered early would be taken for the next one.
+                if head.closes || self.head.closes || drains || !is_sent { Turn::Last } else { Turn::Again }
+            }
+            End::ClientGone => self.gone(),
+            End::Broken(failure) => {
+                self.open.end(Outcome::UpstreamFailed(failure));
+                Turn::Broken(io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+    }
+
+    /// Answers in the place of a provider that gave no answer.
+    async fn failed(mut self, error: &SendError) -> Turn {
+        tracing::warn!(host = %self.context.target.host, %error, "a provider could not be reached or did not answer");
+        let outcome = Outcome::UpstreamFailed(error.failure());
+        let retry_after = error.is_transient().then_some("1");
+        let status = error.status();
+        let refusal = service::words(self.call.dialect, status, &error.to_string());
+        if let Some(exchange) = self.open.exchange() {
+            exchange.refused(status, refusal.body().len() as u64);
+        }
+        let turn = self.say(refusal, retry_after).await;
+        self.open.end(outcome);
+        turn
+    }
+
+    async fn refuse(mut self, status: StatusCode, message: &str, retry_after: Option<&str>) -> Turn {
+        let refusal = service::words(self.call.dialect, status, message);
+        self.say(refusal, retry_after).await
+    }
+
+    async fn say(&mut self, refusal: Response<Bytes>, retry_after: Option<&str>) -> Turn {
+        let is_sent = self.sending.is_done();
+        let closes = !is_sent || self.head.closes || self.context.drain.is_draining();
+        let text = written(refusal, retry_after, closes, self.head.parts.method == Method::HEAD);
+        match self.client.say(&text).await {
+            Err(error) => Turn::Broken(error),
+            Ok(()) if closes => Turn::Last,
+            Ok(()) => Turn::Again,
+        }
+    }
+}
+
+/// Puts the head that the client is sent in the place of the server's, where they differ. Gives its length.
+fn edit(head: &ResponseHead, bytes: &mut Vec<u8>, drains: bool) -> usize {
+    let edited = match (&head.edited, drains) {
+        (None, false) => return head.length,
+        (None, true) => with_close(&bytes[..head.length]),
+        (Some(edited), false) => edited.clone(),
+        (Some(edited), true) => with_close(edited),
+    };
+    let length = edited.len();
+    bytes.splice(..head.length, edited);
+    length
+}
+
+/// Our own words as they go over the wire.
+fn written(refusal: Response<Bytes>, retry_after: Option<&str>, closes: bool, is_bare: bool) -> Vec<u8> {
+    let (parts, body) = refusal.into_parts();
+    let mut text = Vec::with_capacity(256 + body.len());
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    text.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).as_bytes());
+    let mut line = |name: &str, value: &[u8]| {
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+    };
+    for (name, value) in &parts.headers {
+        line(name.as_str(), value.as_bytes());
+    }
+    if let Some(seconds) = retry_after {
+        line(RETRY_AFTER.as_str(), seconds.as_bytes());
+    }
+    line("content-length", body.len().to_string().as_bytes());
+    if closes {
+        line("connection", b"close");
+    }
+    text.extend_from_slice(b"\r\n");
+    if !is_bare {
+        text.extend_from_slice(&body);
+    }
+    text
+}
+
+/// Why a response broke off.
+pub(super) fn failure(error: &io::Error) -> UpstreamFailure {
+    if error.kind() == io::ErrorKind::InvalidData { UpstreamFailure::Protocol } else { UpstreamFailure::Reset }
+}
