@@ -5,12 +5,14 @@
 //! [`MAX_TEXT`] bytes. It does not validate: malformed JSON yields fewer fields or odd ones, never a panic.
 
 mod paths;
+mod text;
 
 pub(crate) use paths::Paths;
+pub(crate) use text::closing_quote;
 
 use std::{marker::PhantomData, ops::Deref};
 
-use memchr::memchr2;
+use self::text::spaces;
 
 /// The longest key or scalar that is read, in bytes as written. Longer ones count as absent.
 pub(crate) const MAX_TEXT: usize = 1024;
@@ -54,8 +56,6 @@ pub(crate) struct Scanner<F: 'static, P = &'static Paths<F>> {
     /// The key or scalar that is being read, as written.
     text: Vec<u8>,
     too_long: bool,
-    /// The text holds a `\`.
-    has_escape: bool,
     /// The last byte was a `\` that escapes the next.
     escaping: bool,
     field: PhantomData<F>,
@@ -111,7 +111,6 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
             skipped: 0,
             text: Vec::new(),
             too_long: false,
-            has_escape: false,
             escaping: false,
             field: PhantomData,
         }
@@ -146,9 +145,8 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
     }
 
     fn value(&mut self, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
-        let Some(at) = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':')) else {
-            return bytes.len();
-        };
+        let is_between = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',' | b':');
+        let Some(at) = spaces(bytes, |byte| !is_between(byte)) else { return bytes.len() };
         match bytes[at] {
             b'{' => self.open_container(true),
             b'[' => self.open_container(false),
@@ -169,7 +167,7 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
     }
 
     fn key(&mut self, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
-        let Some(at) = bytes.iter().position(|byte| matches!(byte, b'"' | b'}')) else { return bytes.len() };
+        let Some(at) = spaces(bytes, |byte| matches!(byte, b'"' | b'}')) else { return bytes.len() };
         if bytes[at] == b'"' {
             self.clear_text();
             self.state = State::Text(Role::Key);
@@ -190,50 +188,36 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
     }
 
     fn text(&mut self, role: Role, bytes: &[u8], visit: &mut impl Visit<F>) -> usize {
-        if self.escaping {
-            self.escaping = false;
-            self.keep(role, &bytes[..1]);
-            return 1;
+        let Some(at) = closing_quote(bytes, &mut self.escaping) else {
+            self.keep(role, bytes);
+            return bytes.len();
+        };
+        let piece = &bytes[..at];
+        if role == Role::Ignored {
+            self.after_value();
+        } else if self.text.is_empty() && !self.too_long && at <= MAX_TEXT && !piece.contains(&b'\\') {
+            // The usual case: all of it is in one piece, and nothing needs copying.
+            self.end_text(role, Some(piece), visit);
+        } else {
+            self.keep(role, piece);
+            let kept = std::mem::take(&mut self.text);
+            let decoded = if kept.contains(&b'\\') { unescape(&kept) } else { None };
+            let plain = || Some(&kept[..]).filter(|kept| !kept.contains(&b'\\'));
+            let text = if self.too_long { None } else { decoded.as_deref().map(str::as_bytes).or_else(plain) };
+            self.end_text(role, text, visit);
+            self.text = kept;
         }
-        match memchr2(b'"', b'\\', bytes) {
-            None => {
-                self.keep(role, bytes);
-                bytes.len()
-            }
-            Some(at) if bytes[at] == b'\\' => {
-                self.keep(role, &bytes[..=at]);
-                self.has_escape = true;
-                self.escaping = true;
-                at + 1
-            }
-            Some(at) => {
-                if role == Role::Ignored {
-                    self.after_value();
-                } else if self.text.is_empty() && !self.too_long && at <= MAX_TEXT {
-                    // The usual case: all of it is in one piece, and nothing needs copying.
-                    self.end_text(role, std::str::from_utf8(&bytes[..at]).ok(), visit);
-                } else {
-                    self.keep(role, &bytes[..at]);
-                    let kept = std::mem::take(&mut self.text);
-                    let decoded = if self.has_escape { unescape(&kept) } else { None };
-                    let plain = || std::str::from_utf8(&kept).ok().filter(|_| !self.has_escape);
-                    let text = if self.too_long { None } else { decoded.as_deref().or_else(plain) };
-                    self.end_text(role, text, visit);
-                    self.text = kept;
-                }
-                at + 1
-            }
-        }
+        at + 1
     }
 
-    fn end_text(&mut self, role: Role, text: Option<&str>, visit: &mut impl Visit<F>) {
+    fn end_text(&mut self, role: Role, text: Option<&[u8]>, visit: &mut impl Visit<F>) {
         if role == Role::Key {
             self.target = text.and_then(|key| self.paths.child(self.open[self.depth - 1].node, key));
             self.state = State::Colon;
             return;
         }
         let field = self.target.and_then(|node| self.paths.field(node));
-        if let (Some(field), Some(text)) = (field, text) {
+        if let (Some(field), Some(Ok(text))) = (field, text.map(std::str::from_utf8)) {
             visit.field(field, Value::Text(text));
         }
         self.after_value();
@@ -258,37 +242,34 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
     }
 
     fn skip(&mut self, bytes: &[u8]) -> usize {
-        for (at, byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
             match byte {
-                b'"' => {
-                    self.state = State::SkipText;
-                    return at + 1;
-                }
+                b'"' => match closing_quote(&bytes[at..], &mut self.escaping) {
+                    Some(end) => at += end + 1,
+                    None => {
+                        self.state = State::SkipText;
+                        return bytes.len();
+                    }
+                },
                 b'{' | b'[' => self.skipped += 1,
                 b'}' | b']' => {
                     self.skipped -= 1;
                     if self.skipped == 0 {
                         self.after_value();
-                        return at + 1;
+                        return at;
                     }
                 }
                 _ => {}
             }
         }
-        bytes.len()
+        at
     }
 
     fn skip_text(&mut self, bytes: &[u8]) -> usize {
-        if self.escaping {
-            self.escaping = false;
-            return 1;
-        }
-        let Some(at) = memchr2(b'"', b'\\', bytes) else { return bytes.len() };
-        if bytes[at] == b'\\' {
-            self.escaping = true;
-        } else {
-            self.state = State::Skip;
-        }
+        let Some(at) = closing_quote(bytes, &mut self.escaping) else { return bytes.len() };
+        self.state = State::Skip;
         at + 1
     }
 
@@ -349,7 +330,6 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
     fn clear_text(&mut self) {
         self.text.clear();
         self.too_long = false;
-        self.has_escape = false;
         self.escaping = false;
     }
 

@@ -250,17 +250,23 @@ fn is_billed(api: Api) -> bool {
 
 /// Whether a body of this type may be JSON or events. Servers mislabel both as plain text.
 pub(crate) fn is_readable(content_type: &str) -> bool {
-    let essence = essence(content_type).to_ascii_lowercase();
-    matches!(
-        essence.as_str(),
-        "" | "application/json"
-            | "text/json"
-            | "text/plain"
-            | "text/event-stream"
-            | "application/x-ndjson"
-            | "application/vnd.amazon.eventstream"
-    ) || essence.ends_with("+json")
+    const READABLE: [&str; 7] = [
+        "application/json",
+        "text/event-stream",
+        "",
+        "text/json",
+        "text/plain",
+        "application/x-ndjson",
+        "application/vnd.amazon.eventstream",
+    ];
+    let essence = essence(content_type);
+    let ending = essence.len().checked_sub(JSON.len()).and_then(|start| essence.get(start..));
+    READABLE.iter().any(|readable| essence.eq_ignore_ascii_case(readable))
+        || ending.is_some_and(|ending| ending.eq_ignore_ascii_case(JSON))
 }
+
+/// How the names of types end that are JSON in particular (RFC 6839).
+const JSON: &str = "+json";
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Counts calls.
 
+mod known;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Record};
 use tollgate_llm::{PriceStatus, Usage, UsageSource};
 
+use self::known::Known;
 use crate::labels::{OTHER, Values};
 
 /// `gen_ai.client.token.usage`, in tokens.
@@ -60,6 +62,7 @@ pub(super) struct Calls {
     programs: Values,
     users: Values,
     series: RwLock<HashMap<Labels, Arc<Mutex<Series>>>>,
+    known: Known,
     folded: AtomicU64,
     /// By status, over all calls, because a missing price is mended by provider and model, which have a metric of their own.
     price_lookups: [AtomicU64; PriceStatus::ALL.len()],
@@ -117,13 +120,15 @@ impl Calls {
             programs: Values::new(VALUES),
             users: Values::new(VALUES),
             series: RwLock::default(),
+            known: Known::new(),
             folded: AtomicU64::new(0),
             price_lookups: Default::default(),
         }
     }
 
     pub(super) fn record(&self, record: &Record) {
-        self.find(self.labels(record)).lock().add(record);
+        let series = self.known.get(record).unwrap_or_else(|| self.find(record));
+        series.lock().add(record);
         if let Some(place) =
             record.price_status.and_then(|status| PriceStatus::ALL.iter().position(|&one| one == status))
         {
@@ -132,10 +137,7 @@ impl Calls {
     }
 
     fn labels(&self, record: &Record) -> Labels {
-        // A model takes one of the places only when a provider seems to have it, answering or too busy to: invented names would else
-        // take them all.
-        let busy = |status: StatusCode| status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-        let answered = record.is_billable() || record.status.is_some_and(busy);
+        let answered = has_answered(record);
         let model = |model: &Option<Arc<str>>| match model.as_deref() {
             None => "".into(),
             Some(model) if answered => self.models.bound(model),
@@ -151,27 +153,41 @@ impl Calls {
         }
     }
 
-    /// The series for these labels, or a coarser one when there are too many.
-    fn find(&self, labels: Labels) -> Arc<Mutex<Series>> {
+    /// The series for a record's labels, or a coarser one when there are too many.
+    fn find(&self, record: &Record) -> Arc<Mutex<Series>> {
+        let labels = self.labels(record);
         // Mostly it is there, and a shared lock is enough, also when everything new goes under `other`.
         let all = self.series.read();
         let place = labels.clone().place(&all);
-        if place != labels {
+        let is_folded = place != labels;
+        if is_folded {
             self.folded.fetch_add(1, Relaxed);
         }
-        if let Some(series) = all.get(&place) {
-            return Arc::clone(series);
-        }
+        let known = all.get(&place).map(Arc::clone);
         drop(all);
-        let mut all = self.series.write();
-        let place = labels.place(&all);
-        Arc::clone(all.entry(place).or_default())
+        let series = known.unwrap_or_else(|| {
+            let mut all = self.series.write();
+            let place = labels.place(&all);
+            Arc::clone(all.entry(place).or_default())
+        });
+        // What has a place keeps it, and so does what found none for a value. Of models that nobody has answered for, neither is sure.
+        if !is_folded && has_answered(record) {
+            self.known.remember(record, &series);
+        }
+        series
     }
 
     /// The series as they are now. The list is copied, so that nobody waits while they are written.
     fn snapshot(&self) -> Vec<(Labels, Arc<Mutex<Series>>)> {
         self.series.read().iter().map(|(labels, series)| (labels.clone(), Arc::clone(series))).collect()
     }
+}
+
+/// A model takes one of the places only when a provider seems to have it, answering or too busy to: invented names would else
+/// take them all.
+fn has_answered(record: &Record) -> bool {
+    let busy = |status: StatusCode| status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    record.is_billable() || record.status.is_some_and(busy)
 }
 
 impl Labels {

@@ -2,10 +2,9 @@
 //!
 //! Text is every string but those under keys that name something else, such as an identifier or the bytes of an image.
 
-use memchr::memchr2;
-
 use super::Sampler;
 use crate::call::Operation;
+use crate::json::closing_quote;
 
 /// Deeper containers than this are passed over.
 const MAX_DEPTH: u32 = 64;
@@ -272,27 +271,11 @@ impl Gather {
 
     /// Takes what is here of a string; gives how much that is.
     fn inside(&mut self, bytes: &[u8], sampler: &mut Sampler) -> usize {
-        if self.escaping {
-            self.escaping = false;
-            self.take(&bytes[..1], sampler);
-            return 1;
-        }
-        let mut seen = 0;
-        while let Some(at) = memchr2(b'"', b'\\', &bytes[seen..]) {
-            let at = seen + at;
-            if bytes[at] == b'"' {
-                self.take(&bytes[..at], sampler);
-                self.end_text(sampler);
-                return at + 1;
-            }
-            seen = at + 2;
-            if seen > bytes.len() {
-                self.escaping = true;
-                break;
-            }
-        }
-        self.take(bytes, sampler);
-        bytes.len()
+        let end = closing_quote(bytes, &mut self.escaping);
+        self.take(&bytes[..end.unwrap_or(bytes.len())], sampler);
+        let Some(end) = end else { return bytes.len() };
+        self.end_text(sampler);
+        end + 1
     }
 
     fn take(&mut self, bytes: &[u8], sampler: &mut Sampler) {

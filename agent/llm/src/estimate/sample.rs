@@ -35,7 +35,12 @@ impl Sampler {
         while !bytes.is_empty() {
             let (block, offset) = (*total / BLOCK as u64, (*total % BLOCK as u64) as usize);
             let past = block % (1 << *thinning);
-            let taken = if past != 0 {
+            let taken = if *thinning == 0 && kept.len() < BLOCK * BLOCKS {
+                // All of it, until there is too much.
+                let taken = bytes.len().min(BLOCK * BLOCKS - kept.len());
+                keep(kept, &bytes[..taken]);
+                taken
+            } else if past != 0 {
                 let skipped = ((1 << *thinning) - past) * BLOCK as u64 - offset as u64;
                 bytes.len().min(usize::try_from(skipped).unwrap_or(usize::MAX))
             } else if offset == 0 && kept.len() == BLOCK * BLOCKS {
@@ -83,7 +88,8 @@ fn thin(kept: &mut Vec<u8>) {
 /// Grows in few steps, and leaves nothing behind where it was.
 fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
     if kept.len() + bytes.len() > kept.capacity() {
-        let capacity = (kept.capacity() * 4).clamp(BLOCK, BLOCK * BLOCKS).max(kept.len() + bytes.len());
+        let needed = (kept.len() + bytes.len()).next_power_of_two();
+        let capacity = (kept.capacity() * 4).clamp(BLOCK, BLOCK * BLOCKS).max(needed);
         let mut grown = Vec::with_capacity(capacity);
         grown.extend_from_slice(kept);
         kept.zeroize();

@@ -6,6 +6,8 @@ pub(crate) struct Paths<F> {
 
 struct Node<F> {
     children: Vec<(String, u16)>,
+    /// A bit for each length that a child's key has, as far as there are bits.
+    lengths: u64,
     element: Option<u16>,
     field: Option<F>,
 }
@@ -49,20 +51,25 @@ impl<F: Copy> Paths<F> {
 
     /// The place of a key, made where it is not there.
     fn enter(&mut self, at: u16, key: &str) -> u16 {
-        self.child(at, key).unwrap_or_else(|| {
+        self.child(at, key.as_bytes()).unwrap_or_else(|| {
             let child = self.add();
+            self.nodes[usize::from(at)].lengths |= length(key.as_bytes());
             self.nodes[usize::from(at)].children.push((key.to_owned(), child));
             child
         })
     }
 
     fn add(&mut self) -> u16 {
-        self.nodes.push(Node { children: Vec::new(), element: None, field: None });
+        self.nodes.push(Node { children: Vec::new(), lengths: 0, element: None, field: None });
         u16::try_from(self.nodes.len() - 1).expect("path tables have a few dozen entries")
     }
 
-    pub(super) fn child(&self, node: u16, key: &str) -> Option<u16> {
-        self.nodes[usize::from(node)].children.iter().find(|(name, _)| name == key).map(|&(_, child)| child)
+    pub(super) fn child(&self, node: u16, key: &[u8]) -> Option<u16> {
+        let node = &self.nodes[usize::from(node)];
+        if node.lengths & length(key) == 0 {
+            return None;
+        }
+        node.children.iter().find(|(name, _)| name.as_bytes() == key).map(|&(_, child)| child)
     }
 
     pub(super) fn has_children(&self, node: u16) -> bool {
@@ -76,4 +83,9 @@ impl<F: Copy> Paths<F> {
     pub(super) fn field(&self, node: u16) -> Option<F> {
         self.nodes[usize::from(node)].field
     }
+}
+
+/// The bit of a key's length. All that are too long share the last.
+fn length(key: &[u8]) -> u64 {
+    1 << key.len().min(63)
 }
