@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Only these contenders, by comma
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     contenders: Vec<String>,
+    /// At most so many rounds of each figure
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
     /// List the figures and contenders there are
     #[arg(long)]
     list: bool,
@@ -26,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Count instructions and compare them with the baseline instead: what CI does, where seconds tell nothing
-    #[arg(long, conflicts_with_all = ["quick", "only", "contenders", "list", "out"])]
+    #[arg(long, conflicts_with_all = ["quick", "only", "contenders", "rounds", "list", "out"])]
     gate: bool,
     /// With --gate: write a new baseline
     #[arg(long, requires = "gate")]
@@ -55,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (option, names) in [("--only", &args.only), ("--contenders", &args.contenders)] {
         bench.args((!names.is_empty()).then(|| format!("{option}={}", names.join(","))));
     }
+    bench.args(args.rounds.map(|rounds| format!("--rounds={rounds}")));
     bench.arg("--out").arg(args.out.clone().unwrap_or_else(|| workspace::target().join("bench")));
     shell::run(&mut bench)
 }

@@ -40,7 +40,7 @@ pub(crate) enum Suite {
 }
 
 /// Packages whose tests load kernel programs or make namespaces.
-const E2E: &[&str] = &["tollgate-kernel", "tollgate-world", "tollgate-e2e"];
+const E2E: &[&str] = &["tollgate-kernel", "tollgate-world", "tollgate-e2e", "tollgate-bench"];
 /// Packages whose tests start other people's clients, as root as well.
 const CLIENTS: &[&str] = &["tollgate-clients"];
 

@@ -39,6 +39,9 @@ struct RunArgs {
     /// Only these contenders (by comma)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     contenders: Vec<String>,
+    /// At most so many rounds of each figure
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
     /// List the figures and contenders there are
     #[arg(long)]
     list: bool,
@@ -108,7 +111,8 @@ fn measure(args: &RunArgs) -> Result<()> {
     let report = Report::new(&contenders, effort);
     let stage = Stage::new()?;
     let watch = Watch::new(&stage.cgroup());
-    let mut run = Run { stage, effort, began: Instant::now(), watch, report };
+    let rounds = args.rounds.unwrap_or(u32::MAX);
+    let mut run = Run { stage, effort, rounds, began: Instant::now(), watch, report };
     for figure in figures {
         run.figure(figure, &contenders);
     }
@@ -122,6 +126,8 @@ fn measure(args: &RunArgs) -> Result<()> {
 struct Run {
     stage: Stage,
     effort: Effort,
+    /// At most so many of each figure.
+    rounds: u32,
     began: Instant,
     watch: Watch,
     report: Report,
@@ -129,9 +135,9 @@ struct Run {
 
 impl Run {
     fn figure(&mut self, figure: &'static dyn Figure, contenders: &[&'static dyn Contender]) {
-        let effort = self.effort;
-        let rounds = |contender: &&dyn Contender| figure.rounds(*contender, effort);
-        let most = contenders.iter().map(rounds).max().unwrap_or_default();
+        let (effort, limit) = (self.effort, self.rounds);
+        let rounds = |contender: &dyn Contender| figure.rounds(contender, effort).min(limit);
+        let most = contenders.iter().map(|contender| rounds(*contender)).max().unwrap_or_default();
         if most == 0 {
             return;
         }
@@ -144,7 +150,7 @@ impl Run {
         for number in 0..most {
             self.noise();
             for contender in contenders {
-                if number < figure.rounds(*contender, effort) && !self.is_hopeless(*contender, figure) {
+                if number < rounds(*contender) && !self.is_hopeless(*contender, figure) {
                     self.round(figure, *contender, number);
                 }
             }
