@@ -8,11 +8,13 @@
 //! A silent client costs nobody time: protocols in which the server speaks first see their greeting after
 //! [`Limits::patience`], and a client that connects early and speaks late is still peeked at.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tollgate_tls::hello::{ClientHello, Parser, Progress};
@@ -92,33 +94,34 @@ pub enum PeekError {
 pub async fn peek(client: &mut TcpStream, destination: SocketAddr, limits: Limits) -> Result<Peeked, PeekError> {
     let mut bytes = Vec::with_capacity(2_048);
     let mut server = None;
-    match tokio::time::timeout(limits.patience, spoken(client)).await {
-        Ok(spoken) => spoken.map_err(PeekError::Client)?,
+    let mut read = match tokio::time::timeout(limits.patience, client.read_buf(&mut bytes)).await {
+        Ok(read) => read.map_err(PeekError::Client)?,
         Err(_silence) => {
             let dialled = dial(destination, limits.connect_timeout).await?;
             if server_speaks_first(client, &dialled).await.map_err(PeekError::Client)? {
                 return Ok(Peeked::Opaque { why: Opaque::ServerFirst, bytes, server: Some(dialled) });
             }
             server = Some(dialled);
+            client.read_buf(&mut bytes).await.map_err(PeekError::Client)?
         }
-    }
+    };
     let deadline = Instant::now() + limits.timeout;
     let mut parser = Parser::with_limit(limits.bytes);
     let why = loop {
-        let seen = bytes.len();
-        match timeout_at(deadline, client.read_buf(&mut bytes)).await {
-            Err(_elapsed) => break Opaque::TooSlow,
-            Ok(Err(error)) => return Err(PeekError::Client(error)),
-            Ok(Ok(0)) => break Opaque::NotTls,
-            Ok(Ok(_)) => {}
+        if read == 0 {
+            break Opaque::NotTls;
         }
-        match parser.push(&bytes[seen..]) {
+        match parser.push(&bytes[bytes.len() - read..]) {
             Progress::More => {}
             // A server that was dialled during the silence is let go: the interception makes its own, verified, connection.
             Progress::Hello(hello) => return Ok(Peeked::Hello { hello, bytes }),
             Progress::NotTls => break Opaque::NotTls,
             Progress::TooLarge => break Opaque::TooLarge,
         }
+        read = match timeout_at(deadline, client.read_buf(&mut bytes)).await {
+            Err(_elapsed) => break Opaque::TooSlow,
+            Ok(read) => read.map_err(PeekError::Client)?,
+        };
     };
     Ok(Peeked::Opaque { why, bytes, server })
 }
@@ -135,8 +138,10 @@ async fn server_speaks_first(client: &TcpStream, server: &TcpStream) -> io::Resu
 
 /// Whether the client has ended its side already, having sent nothing beyond what was read.
 pub(crate) async fn has_ended(client: &TcpStream) -> bool {
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
     // Polled once: an end that is there is seen, and nothing is waited for.
-    matches!(tokio::time::timeout(Duration::ZERO, client.peek(&mut [0])).await, Ok(Ok(0) | Err(_)))
+    poll_fn(|cx| Poll::Ready(matches!(client.poll_peek(cx, &mut byte), Poll::Ready(Ok(0) | Err(_))))).await
 }
 
 /// Returns when there is a byte to read, or the end. Readiness alone may be a false alarm; a byte in the buffer is none.

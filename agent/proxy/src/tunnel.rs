@@ -1,18 +1,16 @@
 //! Bytes through, untouched: for hosts that are not providers, and for clients whose TLS is not opened.
 
+mod pipe;
+mod pump;
+
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use self::pump::{Count, Pump};
 use crate::socket;
-
-/// Copied at once, each way. Two TLS records of the largest size (RFC 8446 § 5.1).
-const BUFFER: usize = 32 * 1024;
 
 /// What went through a tunnel, in bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -58,7 +56,7 @@ pub async fn dial(address: SocketAddr, limit: Duration) -> Result<TcpStream, Tun
     Ok(stream)
 }
 
-/// Copies both ways until both have ended. `sent_already` are bytes that the client has sent and that were read to decide.
+/// Carries both ways until both have ended. `sent_already` are bytes that the client has sent and that were read to decide.
 /// `carried` tells what went through, also when the tunnel breaks.
 ///
 /// The end of one direction is passed on (half-close) while the other goes on. A reset on one side resets the other, so
@@ -69,47 +67,24 @@ pub async fn carry(
     sent_already: &[u8],
     carried: &mut Carried,
 ) -> Result<(), TunnelError> {
-    let mut counted = Counted { stream: server, carried };
-    let copied = async {
-        counted.write_all(sent_already).await?;
-        tokio::io::copy_bidirectional_with_sizes(client, &mut counted, BUFFER, BUFFER).await
+    let (mut there, mut back) = (Count::default(), Count::default());
+    let ended = {
+        let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+        let mut there = Pump::new(from_client, to_server, &mut there);
+        let back = Pump::new(from_server, to_client, &mut back);
+        let there = async {
+            there.send(sent_already).await?;
+            there.run().await
+        };
+        tokio::try_join!(there, back.run())
     };
-    copied.await.map(drop).map_err(|error| {
+    // Of what a broken tunnel held, the server's bytes came from it, and the client's never reached it.
+    *carried = Carried { sent: there.written, received: back.read };
+    ended.map(drop).map_err(|error| {
         reset(client);
         reset(server);
         TunnelError::Broken(error)
     })
-}
-
-/// A server whose bytes are counted as they pass.
-struct Counted<'a> {
-    stream: &'a mut TcpStream,
-    carried: &'a mut Carried,
-}
-
-impl AsyncRead for Counted<'_> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut *self.stream).poll_read(cx, buf);
-        self.carried.received += (buf.filled().len() - before) as u64;
-        polled
-    }
-}
-
-impl AsyncWrite for Counted<'_> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.stream).poll_write(cx, buf))?;
-        self.carried.sent += written as u64;
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_shutdown(cx)
-    }
 }
 
 /// Makes the close that follows a reset instead of an orderly end.
@@ -121,7 +96,7 @@ pub(crate) fn reset(stream: &TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     async fn pair() -> (TcpStream, TcpStream) {
@@ -200,6 +175,84 @@ mod tests {
         assert_eq!(read, total);
         drop(real);
         assert_eq!(tunnel.await.expect("no panic").1.sent, total as u64);
+    }
+
+    /// Bytes that tell where in the stream they are.
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length as u32 / 4).flat_map(|number| number.wrapping_mul(0x9e37_79b1).to_le_bytes()).collect()
+    }
+
+    #[tokio::test]
+    async fn bulk_both_ways_at_once_arrives_as_it_was_sent_in_pieces_of_any_size() {
+        let ((mut app, client), (server, mut real)) = (pair().await, pair().await);
+        let tunnel = carrying(client, server, b"");
+        let (up, down) = (pattern(24 << 20), pattern(16 << 20));
+        let (mut app_reads, mut app_writes) = app.split();
+        let (mut real_reads, mut real_writes) = real.split();
+        let (mut sent, mut received) = (Vec::new(), Vec::new());
+        let upwards = async {
+            // Small pieces, then large ones, then small ones again.
+            let (first, rest) = up.split_at(64 * 1000);
+            let (bulk, last) = rest.split_at(rest.len() - 64 * 1000);
+            for piece in first.chunks(1000).chain([bulk]).chain(last.chunks(1000)) {
+                app_writes.write_all(piece).await.expect("open");
+                tokio::task::yield_now().await;
+            }
+            app_writes.shutdown().await.expect("open");
+        };
+        let downwards = async {
+            real_writes.write_all(&down).await.expect("open");
+            real_writes.shutdown().await.expect("open");
+        };
+        let (_, _, read_up, read_down) =
+            tokio::join!(upwards, downwards, real_reads.read_to_end(&mut sent), app_reads.read_to_end(&mut received));
+        read_up.and(read_down).expect("complete");
+        assert!(sent == up && received == down, "not a byte differs");
+        let (ended, carried) = tunnel.await.expect("no panic");
+        ended.expect("both ended");
+        assert_eq!(carried, Carried { sent: up.len() as u64, received: down.len() as u64 });
+    }
+
+    #[tokio::test]
+    async fn a_reset_amid_bulk_resets_the_other_side() {
+        let ((mut app, client), (server, mut real)) = (pair().await, pair().await);
+        let tunnel = carrying(client, server, b"");
+        let writer = tokio::spawn(async move {
+            // Until it is broken off.
+            while real.write_all(&[7; 64 * 1024]).await.is_ok() {}
+        });
+        let mut read = vec![0; 8 << 20];
+        app.read_exact(&mut read).await.expect("carried");
+        reset(&app);
+        drop(app);
+        let (ended, carried) = tunnel.await.expect("no panic");
+        assert!(matches!(ended, Err(TunnelError::Broken(_))));
+        assert!(carried.received >= read.len() as u64);
+        writer.await.expect("the reset was passed on");
+    }
+
+    /// splice(2) gets no further than a byte of urgent data.
+    #[tokio::test]
+    async fn urgent_data_amid_bulk_stops_nothing() {
+        use nix::sys::socket::{MsgFlags, send};
+        use std::os::fd::AsRawFd as _;
+        let ((mut app, client), (server, mut real)) = (pair().await, pair().await);
+        let tunnel = carrying(client, server, b"");
+        let writer = tokio::spawn(async move {
+            app.write_all(&vec![1; 4 << 20]).await.expect("open");
+            app.writable().await.expect("open");
+            while send(app.as_raw_fd(), b"!", MsgFlags::MSG_OOB).is_err() {
+                tokio::task::yield_now().await;
+            }
+            app.write_all(&vec![2; 4 << 20]).await.expect("open");
+        });
+        let mut read = Vec::new();
+        real.read_to_end(&mut read).await.expect("complete");
+        writer.await.expect("all was sent");
+        drop(real);
+        // What is urgent is no part of the stream that others read.
+        assert_eq!(read.len(), 8 << 20);
+        assert_eq!(tunnel.await.expect("no panic").1.sent, 8 << 20);
     }
 
     #[tokio::test]
