@@ -30,6 +30,8 @@ use sse::Reader;
 pub const ALL_OPEN: &str = "all streams are open";
 /// Handshakes at a time: more would only make each of them slower, and overflow queues of connections.
 const HANDSHAKES: usize = 32;
+/// The longest time that is told apart from longer ones, in nanoseconds. Times are kept to a thousandth.
+const LONGEST: u64 = 600_000_000_000;
 /// How long a stream may take beyond the run's end before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -200,8 +202,7 @@ struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        // To a thousandth; the values are nanoseconds.
-        let empty = || Histogram::new(3).expect("three digits are allowed");
+        let empty = || Histogram::new_with_max(LONGEST, 3).expect("the bounds are in order");
         Self { report: Report::default(), connect: empty(), first: empty(), delay: empty(), open: 0 }
     }
 
@@ -255,7 +256,8 @@ impl Shared {
     async fn connect(&self) -> Result<Connection> {
         let _turn = self.handshakes.acquire().await?;
         let began = stamp::now();
-        let connection = timeout_at(self.end + PATIENCE, self.target.connect()).await.context("connecting took too long")??;
+        let connection =
+            timeout_at(self.end + PATIENCE, self.target.connect()).await.context("connecting took too long")??;
         self.tally.borrow_mut().connect.saturating_record(stamp::now() - began);
         Ok(connection)
     }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use serde::Deserialize;
 use memchr::memmem;
+use serde::Deserialize;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::stamp;
@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_request_says_how_many_and_how_fast() {
-        let asked = br#"{"model":"m","stream":true,"max_tokens":7,"seed":20000,"stream_options":{"include_usage":true}}"#;
+        let asked =
+            br#"{"model":"m","stream":true,"max_tokens":7,"seed":20000,"stream_options":{"include_usage":true}}"#;
         let plan = Plan { events: 7, pace: Duration::from_millis(20), usage: true };
         assert_eq!(Plan::of(asked), Some(plan));
         assert_eq!(Plan::of(br#"{"stream":true}"#).unwrap().events, EVENTS);
