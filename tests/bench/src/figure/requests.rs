@@ -78,14 +78,16 @@ impl Figure for Requests {
 }
 
 fn saturate(round: &Round<'_>, target: &Running, case: &Case) -> Result<h2load::Outcome> {
+    let fast = round.contender.traits().kind.is_fast();
     let load = h2load::Load {
         h2: case.h2,
         clients: case.clients,
         streams: 1,
         body: round.stage.file("body.json", &load::chat_body(&target.model, case.size))?,
-        time: Duration::from_millis(round.effort.pick(1500, 2000)),
-        // Handshakes of all clients must be over by then.
-        warm_up: Duration::from_millis(if case.clients > 64 { 800 } else { 400 }),
+        time: Duration::from_millis(if fast { round.effort.pick(1500, 2000) } else { 3000 }),
+        // Handshakes of all clients must be over by then: h2load never ends when one comes after its time. Those of few requests
+        // a second do them in between, and LiteLLM needs seconds for 64.
+        warm_up: Duration::from_millis(if !fast { 4000 } else if case.clients > 64 { 800 } else { 400 }),
     };
     h2load::saturate(round.stage, target, &load)
 }
