@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tollgate_config::Config;
-use tollgate_kernel::{Kernel, NetnsCookie};
+use tollgate_kernel::{Kernel, LoadError, NetnsCookie};
 use tollgate_llm::{Catalogue, Prices};
 use tollgate_proxy::Fingerprints;
 use tollgate_proxy::accept::accept;
@@ -36,9 +36,13 @@ pub(crate) struct Setup<'a> {
     /// Whose connections are steered: every process in this cgroup and below.
     pub(crate) cgroup: &'a Path,
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) loading: Loading,
     pub(crate) authority: Arc<Authority>,
     pub(crate) observers: Arc<Observers>,
 }
+
+/// Programs that are being loaded, by a thread of their own: the kernel verifies them for longer than all else takes to start.
+pub(crate) struct Loading(JoinHandle<Result<Kernel, LoadError>>);
 
 /// A running agent. Dropping it detaches it: connections then go where their programs want.
 pub(crate) struct Agent {
@@ -52,16 +56,16 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Loads the programs, listens, and attaches. Once it returns, connections are steered.
-    pub(crate) fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
-        let Setup { config, cgroup, catalogue, authority, observers } = setup;
+    /// Listens, and attaches the programs once they are loaded. When it is done, connections are steered.
+    pub(crate) async fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
+        let Setup { config, cgroup, catalogue, loading, authority, observers } = setup;
         let prices = prices(config)?;
-        let kernel = Arc::new(load(config, &catalogue)?);
-        observers.watch_kernel(&kernel);
         let roots = Roots::load(&config.upstream.roots).context("upstream certificates could not be verified")?;
         let listeners = tollgate_kernel::listen(config.intercept.listen_ports.ports())
             .context("nothing to steer connections to; intercept.listen_ports names the ports to try")?;
         let namespace = listeners.netns;
+        let kernel = Arc::new(loading.done().await?);
+        observers.watch_kernel(&kernel);
         // Told before it is attached: a connection is never steered to where nobody answers.
         kernel.beat();
         kernel.serve(&listeners).context("the kernel cannot be told where we listen")?;
@@ -125,8 +129,21 @@ impl Agent {
     }
 }
 
-fn load(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Kernel> {
-    let options = tollgate_kernel::Options {
+impl Loading {
+    /// Begins it. The programs do nothing before they are attached.
+    pub(crate) fn begin(config: &Config, catalogue: &Catalogue) -> Self {
+        let options = options(config, catalogue);
+        Self(tokio::task::spawn_blocking(move || Kernel::load(&options)))
+    }
+
+    async fn done(self) -> anyhow::Result<Kernel> {
+        let loaded = self.0.await.context("the kernel programs were not loaded")?;
+        loaded.context("the kernel programs cannot be loaded; `tollgate doctor` looks for the reason")
+    }
+}
+
+fn options(config: &Config, catalogue: &Catalogue) -> tollgate_kernel::Options {
+    tollgate_kernel::Options {
         patterns: catalogue.patterns(),
         ports: ports(config, catalogue),
         agent_cgroup: own_cgroup(),
@@ -136,8 +153,7 @@ fn load(config: &Config, catalogue: &Catalogue) -> anyhow::Result<Kernel> {
         },
         block_quic: config.intercept.quic == tollgate_config::Quic::Block,
         stale_after: config.intercept.stale_after,
-    };
-    Kernel::load(&options).context("the kernel programs cannot be loaded; `tollgate doctor` looks for the reason")
+    }
 }
 
 /// Our cgroup, if we are alone in it, as under systemd and Kubernetes. Started from a shell we share it with programs that are

@@ -26,7 +26,7 @@ use tollgate_tls::{Authority, trust};
 pub(crate) use child::{ChildArgs, become_child};
 
 use self::user::{Caller, CallingUser, Environment, write_environ};
-use crate::agent::{Agent, Setup};
+use crate::agent::{Agent, Loading, Setup};
 use crate::cli::ExecArgs;
 use crate::observe::Observers;
 use crate::{logs, settings};
@@ -58,6 +58,7 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config, ledger: Opti
     let signals = wait::Signals::register()?;
     let caller = Caller::find(std::env::vars_os().collect());
     let catalogue = Arc::new(settings::catalogue(config));
+    let loading = Loading::begin(config, &catalogue);
     let authority = Arc::new(
         Authority::ephemeral(&catalogue.constraints()).context("the authority for this session cannot be made")?,
     );
@@ -65,8 +66,9 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config, ledger: Opti
     let summary = Arc::new(Summary::new());
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
     let observers = Arc::new(Observers::new(metrics, ledger, Some(Arc::clone(&summary))));
-    let setup = Setup { config, cgroup: scope.path(), catalogue, authority: Arc::clone(&authority), observers };
-    let agent = Agent::start(setup)?;
+    let setup =
+        Setup { config, cgroup: scope.path(), catalogue, loading, authority: Arc::clone(&authority), observers };
+    let agent = Agent::start(setup).await?;
 
     let files = TrustFiles::write(&authority, &caller.environment)?;
     let command = start(&caller.user, scope.path(), &files.environment, &args.command)?;

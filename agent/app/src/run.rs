@@ -11,7 +11,7 @@ use tollgate_config::{Config, OnFailure};
 use tollgate_ledger::store::Ledger;
 use tollgate_tls::Authority;
 
-use crate::agent::{Agent, Setup};
+use crate::agent::{Agent, Loading, Setup};
 use crate::cli::RunArgs;
 use crate::observe::Observers;
 use crate::{ca, control, logs, settings};
@@ -43,11 +43,12 @@ async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<E
         );
     }
     let catalogue = Arc::new(settings::catalogue(config));
+    let loading = Loading::begin(config, &catalogue);
     let authority = Arc::new(authority(config, &catalogue)?);
     let cgroup = cgroup(config)?;
     let observers = Arc::new(Observers::new(metrics, ledger, None));
-    let setup = Setup { config, cgroup: &cgroup, catalogue, authority, observers };
-    let agent = Agent::start(setup)?;
+    let setup = Setup { config, cgroup: &cgroup, catalogue, loading, authority, observers };
+    let agent = Agent::start(setup).await?;
     control.show(&agent);
     drop(starting);
     tracing::info!(admin = control.address().map(tracing::field::display), "ready");
