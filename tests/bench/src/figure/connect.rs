@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::{Effort, Figure, Round, Sample, Unit};
 use crate::contender::{Contender, Kind, Running};
@@ -43,7 +45,8 @@ impl Figure for Connect {
 
     fn measure(&self, round: &Round<'_>) -> Result<Vec<Sample>> {
         let target = round.start()?;
-        let other = listen(round.stage)?;
+        let taker = Other::start(round.stage)?;
+        let other = taker.address;
         let case = "not a provider, one after the other";
         let time = Duration::from_millis(round.effort.pick(1000, 2000));
         connects::run_load(round.stage, other, time / 5)?;
@@ -78,16 +81,28 @@ fn hooks(round: &Round<'_>, target: &Running, to: SocketAddr, whose: &str) -> Re
     Ok(times.collect())
 }
 
-/// Somebody who takes every connection, until the stage is gone.
-fn listen(stage: &Stage) -> Result<SocketAddr> {
-    let address = SocketAddr::new(OTHER, 443);
-    // There from an earlier round.
-    if stage.world.in_client(move || async move { tokio::net::TcpStream::connect(address).await.is_ok() }) {
-        return Ok(address);
+/// Somebody who takes every connection.
+struct Other {
+    address: SocketAddr,
+    taking: Vec<JoinHandle<()>>,
+}
+
+impl Other {
+    fn start(stage: &Stage) -> Result<Self> {
+        let address = SocketAddr::new(OTHER, 443);
+        // The address is there from an earlier round, or it is added.
+        let listeners = stage.world.listen(&[address]).or_else(|_| {
+            stage.world.add_address(OTHER)?;
+            stage.world.listen(&[address])
+        })?;
+        let take = |listener: TcpListener| async move { while listener.accept().await.is_ok() {} };
+        let taking = listeners.into_iter().map(|one| stage.world.internet().spawn(take(one))).collect();
+        Ok(Self { address, taking })
     }
-    stage.world.add_address(OTHER)?;
-    for listener in stage.world.listen(&[address])? {
-        stage.world.internet().spawn(async move { while listener.accept().await.is_ok() {} });
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.taking.iter().for_each(JoinHandle::abort);
     }
-    Ok(address)
 }
