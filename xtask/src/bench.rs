@@ -9,6 +9,7 @@ use crate::setup::{self, Part};
 use crate::{gate, privilege, shell, workspace};
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Args {
     /// Less than three minutes instead of twenty-five: fewer rounds, cases and contenders
     #[arg(long)]

@@ -52,6 +52,7 @@ pub trait Contender: Sync {
 
 /// What kind of thing a contender is.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Traits {
     /// What it is, to a user.
     pub kind: Kind,

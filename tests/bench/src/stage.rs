@@ -1,5 +1,7 @@
 //! The world of one run: client host, provider, who runs on which processor, and files with certificates for all.
 
+pub mod priority;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use tollgate_world::{Program, Running, World};
+use tollgate_world::{Agent, Program, Running, World};
 
 /// The host that everybody calls.
 pub const HOST: &str = "api.openai.com";
@@ -20,13 +22,14 @@ pub const LOAD_CPU: usize = 0;
 /// The processor of what is measured.
 pub const CONTENDER_CPU: usize = 1;
 
-const GENEROUS: Duration = Duration::from_secs(60);
+const GENEROUS: Duration = Duration::from_mins(1);
 
 /// Where a run takes place.
 pub struct Stage {
     /// The client host and the internet.
     pub world: World,
     origin: Running,
+    _first: priority::Session,
     origin_cgroup: PathBuf,
 }
 
@@ -43,7 +46,7 @@ impl Stage {
         write(&world, "server-both.pem", &format!("{chain}{key}"))?;
         let origin_cgroup = world.cgroup("origin")?;
         let origin = start_origin(&world, &origin_cgroup)?;
-        Ok(Self { world, origin, origin_cgroup })
+        Ok(Self { world, origin, _first: priority::Session::first(), origin_cgroup })
     }
 
     /// The provider with TLS.
@@ -99,13 +102,19 @@ impl Stage {
     /// The cgroup of a contender, and a program in it on the contenders' processor.
     pub fn contender(&self, name: &str, program: &str) -> Result<(PathBuf, Program)> {
         let cgroup = self.world.cgroup(name)?;
-        let program = self.world.command_in(&cgroup, "taskset").args(["-c", &CONTENDER_CPU.to_string(), program]);
+        let program = self.world.command_in(&cgroup, "env").args(priority::words(CONTENDER_CPU)).arg(program);
         Ok((cgroup, program))
+    }
+
+    /// The agent on the contenders' processor, ready, with this configuration added to what confines it to the world.
+    pub fn agent(&self, config: &str) -> Result<Agent> {
+        let words = priority::words(CONTENDER_CPU);
+        self.world.agent_by(&words.each_ref().map(String::as_str), config)
     }
 
     /// A program of the client host, where the agent steers, on the load's processor.
     pub fn load(&self, program: impl AsRef<std::ffi::OsStr>) -> Program {
-        self.world.client_command("taskset").args(["-c", &LOAD_CPU.to_string()]).arg(program)
+        self.world.client_command("env").args(priority::words(LOAD_CPU)).arg(program)
     }
 
     /// Waits until something listens at `address` on the client host. Fails with what `program` printed if that ends first.
@@ -147,7 +156,7 @@ fn start_origin(world: &World, cgroup: &Path) -> Result<Running> {
     let running = world
         .command_in(cgroup, "nsenter")
         .arg(format!("--net={}", world.internet().net_path().display()))
-        .args(["taskset", "-c", &LOAD_CPU.to_string()])
+        .args(priority::words(LOAD_CPU))
         .arg(own)
         .arg("origin")
         .arg(format!("--tls={}", SocketAddr::new(PROVIDER, 443)))

@@ -45,6 +45,7 @@ pub fn percentile(sorted: &[f64], part: f64) -> f64 {
     if sorted.is_empty() {
         return f64::NAN;
     }
+    #[expect(clippy::cast_sign_loss, reason = "it is 1 at least")]
     let rank = (part * sorted.len() as f64).ceil().max(1.0) as usize;
     sorted[rank.min(sorted.len()) - 1]
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tollgate_world::agent;
 
 use super::{Contender, Kind, Running, Traits};
-use crate::stage::{CONTENDER_CPU, Stage};
+use crate::stage::Stage;
 
 /// The agent, steering by eBPF.
 pub(super) struct Tollgate;
@@ -26,7 +26,7 @@ impl Contender for Tollgate {
     }
 
     fn start(&self, stage: &Stage) -> Result<Running> {
-        let agent = stage.world.agent_by(&["taskset", "-c", &CONTENDER_CPU.to_string()], "")?;
+        let agent = stage.agent("")?;
         let root = stage.file("tollgate-root.pem", &(agent.ca_pem()? + stage.world.root_pem()))?;
         let (cgroup, pid) = (Some(stage.world.agent_cgroup()), Some(agent.pid()));
         Ok(Running { cgroup, pid, root, keep: vec![Box::new(agent)], ..Running::new(stage) })

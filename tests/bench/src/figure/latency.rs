@@ -85,7 +85,6 @@ fn rate(samples: &[Sample]) -> Option<f64> {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these are whole numbers, which floats hold exactly")]
 mod tests {
     use super::*;
 

@@ -87,7 +87,13 @@ fn saturate(round: &Round<'_>, target: &Running, case: &Case) -> Result<h2load::
         time: Duration::from_millis(if fast { round.effort.pick(1500, 2000) } else { 3000 }),
         // Handshakes of all clients must be over by then: h2load never ends when one comes after its time. Those of few requests
         // a second do them in between, and LiteLLM needs seconds for 64.
-        warm_up: Duration::from_millis(if !fast { 4000 } else if case.clients > 64 { 800 } else { 400 }),
+        warm_up: Duration::from_millis(if !fast {
+            4000
+        } else if case.clients > 64 {
+            800
+        } else {
+            400
+        }),
     };
     h2load::saturate(round.stage, target, &load)
 }

@@ -140,7 +140,10 @@ pub fn run(args: &Args) -> Result<()> {
         .collect();
     let mut times = Vec::new();
     for thread in threads {
-        times.extend(thread.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked"))??);
+        match thread.join() {
+            Ok(of_one) => times.extend(of_one?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
     let outcome = outcome(&times);
     ensure!(outcome.count > 0, "no request was answered, of {}", times.len());
@@ -181,7 +184,7 @@ fn split(url: &str) -> Option<(bool, &str, u16, &str)> {
 
 /// The bytes of one request.
 fn request(path: &str, headers: &[String], body: &[u8]) -> Vec<u8> {
-    let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let more: String = headers.iter().flat_map(|header| [header.as_str(), "\r\n"]).collect();
     let mut bytes = format!(
         "POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\n\
          accept: application/json\r\n{more}content-length: {}\r\n\r\n",

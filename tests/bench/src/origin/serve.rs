@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -42,7 +43,8 @@ pub(super) async fn serve(args: &Args) -> Result<()> {
 }
 
 fn config(args: &Args) -> Result<ServerConfig> {
-    let file = |path| File::open(path).map(BufReader::new).with_context(|| format!("cannot open {path:?}"));
+    let file =
+        |path: &Path| File::open(path).map(BufReader::new).with_context(|| format!("cannot open {}", path.display()));
     let chain = CertificateDer::pem_reader_iter(file(&args.certificate)?).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_reader(file(&args.key)?)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

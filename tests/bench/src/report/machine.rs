@@ -13,7 +13,7 @@ pub(super) struct Machine {
     pub(super) processor: String,
     pub(super) processors: usize,
     pub(super) memory_bytes: u64,
-    pub(super) virtual_machine: bool,
+    pub(super) is_virtual: bool,
     /// The generators of load.
     pub(super) generators: Vec<String>,
 }
@@ -34,14 +34,14 @@ impl Machine {
             processor: field("model name"),
             processors: cpu.lines().filter(|line| line.starts_with("processor")).count(),
             memory_bytes: memory.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default() * 1024,
-            virtual_machine: field("flags").split(' ').any(|flag| flag == "hypervisor"),
+            is_virtual: field("flags").split(' ').any(|flag| flag == "hypervisor"),
             generators: generators(),
         }
     }
 
     /// In one line.
     pub(super) fn line(&self) -> String {
-        let kind = if self.virtual_machine { "virtual machine" } else { "machine" };
+        let kind = if self.is_virtual { "virtual machine" } else { "machine" };
         format!(
             "{}; {} × {}, {:.0} GiB ({kind}); {}; {}",
             self.date,

@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(show(Unit::PerSecond, 29311.5), "29.3 k/s");
         assert_eq!(show(Unit::PerSecond, 44.0), "44.0/s");
         assert_eq!(show(Unit::Seconds, 34.11e-6), "34.1 µs");
-        assert_eq!(show(Unit::Seconds, -0.0000005), "-500 ns");
+        assert_eq!(show(Unit::Seconds, -5e-7), "-500 ns");
         assert_eq!(show(Unit::Seconds, 0.0), "0 µs");
         assert_eq!(show(Unit::Bytes, 30.0 * 1024.0 * 1024.0), "30.0 MiB");
         assert_eq!(show(Unit::BytesPerSecond, 1.5 * 1024.0 * 1024.0 * 1024.0), "1.50 GiB/s");
