@@ -20,7 +20,7 @@ impl Contender for Portkey {
     }
 
     fn traits(&self) -> Traits {
-        let note = "no TLS from clients; its streams fail";
+        let note = "streamed requests get status 500";
         Traits { kind: Kind::Gateway, client_tls: false, upstream_tls: true, client_h2: false, streams: false, note }
     }
 

@@ -21,7 +21,7 @@ impl Contender for Tensorzero {
     }
 
     fn traits(&self) -> Traits {
-        let note = "no TLS from clients; its records switched off";
+        let note = "its records switched off";
         Traits { kind: Kind::Gateway, client_tls: false, upstream_tls: true, client_h2: false, streams: true, note }
     }
 
