@@ -19,6 +19,8 @@ pub(super) struct Connect;
 /// A host that nobody knows.
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 77));
 
+const NOT_OURS: &str = "not a provider";
+
 /// The hooks that a connection passes, by their number in `enum bpf_attach_type`, and how often each runs.
 const HOOKS: &[(u32, &str)] = &[
     (10, "connect4, a connection"),
@@ -49,8 +51,8 @@ impl Figure for Connect {
         let other = taker.address;
         let case = "not a provider, one after the other";
         let time = Duration::from_millis(round.effort.pick(1000, 2000));
-        connects::run_load(round.stage, other, time / 5)?;
-        let report = connects::run_load(round.stage, other, time)?;
+        connects::run_load(round.stage, other, time / 5, true)?;
+        let report = connects::run_load(round.stage, other, time, true)?;
         let rate = report.connects as f64 / report.seconds;
         let mut samples = vec![
             round.sample("connects a second", case, Unit::PerSecond, rate),
@@ -59,7 +61,7 @@ impl Figure for Connect {
         ];
         // Once is enough: these are means of many runs.
         if round.number == 0 && round.contender.traits().kind == Kind::Ours {
-            for (to, whose) in [(other, "not a provider"), (round.stage.provider(), "a provider")] {
+            for (to, whose) in [(other, NOT_OURS), (round.stage.provider(), "a provider")] {
                 samples.extend(hooks(round, &target, to, whose)?);
             }
         }
@@ -72,7 +74,7 @@ fn hooks(round: &Round<'_>, target: &Running, to: SocketAddr, whose: &str) -> Re
     let pid = target.pid.context("the agent is a process")?;
     let _counting = Counting::start()?;
     let before = programs(pid)?;
-    connects::run_load(round.stage, to, Duration::from_millis(500))?;
+    connects::run_load(round.stage, to, Duration::from_millis(300), whose == NOT_OURS)?;
     let after = programs(pid)?;
     let times = HOOKS.iter().filter_map(|(hook, name)| {
         let time = after.get(hook)?.mean_since(before.get(hook).copied().unwrap_or_default())?;

@@ -21,6 +21,9 @@ pub struct Arguments {
     /// For how long
     #[arg(long)]
     milliseconds: u64,
+    /// Whether the other end closes each connection once it has taken it, which is then waited for
+    #[arg(long)]
+    taken: bool,
 }
 
 /// What it measured.
@@ -45,8 +48,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let mut stream =
             TcpStream::connect(arguments.to).with_context(|| format!("cannot connect to {}", arguments.to))?;
         times.saturating_record(begun.elapsed().as_nanos() as u64);
-        // The other end closes what it has taken. Not waiting for that, this would soon be ahead of it, and its queue full.
-        ensure!(stream.read(&mut [0]).context("the other end has gone")? == 0, "the other end has something to say");
+        // Not waiting for that, this would soon be ahead of the other end, and its queue full.
+        if arguments.taken {
+            ensure!(
+                stream.read(&mut [0]).context("the other end has gone")? == 0,
+                "the other end has something to say"
+            );
+        }
         // Closed by a reset: what waits for late packets would use up the ports.
         setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
     }
@@ -58,10 +66,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs the process on the client host, where the agent steers.
-pub fn run_load(stage: &Stage, to: SocketAddr, time: Duration) -> Result<Report> {
+pub fn run_load(stage: &Stage, to: SocketAddr, time: Duration, taken: bool) -> Result<Report> {
     let own = std::env::current_exe().context("cannot tell where this program is")?;
     let (to, milliseconds) = (to.to_string(), time.as_millis().to_string());
-    let program = stage.load(own).args(["load-connects", "--to", &to, "--milliseconds", &milliseconds]);
+    let mut program = stage.load(own).args(["load-connects", "--to", &to, "--milliseconds", &milliseconds]);
+    if taken {
+        program = program.arg("--taken");
+    }
     let text = program.timeout(time + Duration::from_mins(1)).run()?.success()?.text();
     let report: Report = serde_json::from_str(&text).with_context(|| format!("the generator printed `{text}`"))?;
     ensure!(report.connects > 0, "no connection was made");
