@@ -91,8 +91,18 @@ impl Report {
     }
 
     fn rows(&self) -> Vec<row::Row> {
-        let order: Vec<&str> = self.contenders.iter().map(|one| one.name).collect();
-        row::of(&self.samples, &order)
+        row::of(&self.samples, &self.columns())
+    }
+
+    /// The names of all that have numbers, or were to have them: those who took part, and then what figures measured beside them.
+    fn columns(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.contenders.iter().map(|one| one.name).collect();
+        for sample in &self.samples {
+            if !names.contains(&sample.contender) {
+                names.push(sample.contender);
+            }
+        }
+        names
     }
 }
 

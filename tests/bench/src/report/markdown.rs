@@ -78,7 +78,7 @@ fn targets_of(text: &mut String, rows: &[Row]) {
 
 fn figure_of(text: &mut String, report: &Report, figure: &str, rows: &[&Row]) {
     let there = |name: &str| rows.iter().any(|row| row.of(name).is_some());
-    let names: Vec<&str> = report.contenders.iter().map(|one| one.name).filter(|name| there(name)).collect();
+    let names: Vec<&str> = report.columns().into_iter().filter(|name| there(name)).collect();
     line(text, format_args!("\n## {figure}\n\n| | {} |", names.join(" | ")));
     line(text, format_args!("|---|{}", "--:|".repeat(names.len())));
     for row in rows {

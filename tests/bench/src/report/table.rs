@@ -63,7 +63,7 @@ pub(super) fn cell(row: &Row, contender: &str, between: &str) -> String {
 
 fn table(report: &Report, rows: &[&Row]) -> Table {
     let there = |name: &str| rows.iter().any(|row| row.of(name).is_some());
-    let names: Vec<&str> = report.contenders.iter().map(|one| one.name).filter(|name| there(name)).collect();
+    let names: Vec<&str> = report.columns().into_iter().filter(|name| there(name)).collect();
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     let marked = |name: &&str| {

@@ -26,14 +26,17 @@ pub enum Rule {
     /// At most so many times this one's.
     AtMost(f64, &'static str),
     /// At most this much more than this one's.
-    AtMostOver(f64, &'static str),
+    AtMostOver(Unit, f64, &'static str),
     /// At most this.
-    NoMoreThan(f64),
+    NoMoreThan(Unit, f64),
     /// Better than this one's.
     Better(&'static str),
     /// Not to be told from this one's: the ranges of the rounds overlap.
     WithinNoise(&'static str),
 }
+
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * KIB;
 
 /// Every target, one line each.
 const ALL: &[Target] = &[
@@ -47,6 +50,21 @@ const ALL: &[Target] = &[
     target("requests per core", "h2, 64 clients, 1 KB", Rule::AtLeast(20.0, "mitmproxy")),
     target("added latency p50", "a third of saturation", Rule::AtMost(1.0, "haproxy")),
     target("added latency p99", "a third of saturation", Rule::AtMost(1.2, "haproxy")),
+    target("processor time per event", "h1, 8 streams of 500 at full speed", Rule::AtMost(1.2, "haproxy")),
+    target("processor time per event", "h1, 100 streams of 50/s", Rule::AtMost(1.2, "haproxy")),
+    target("added time to first event, p50", "h1, 1 stream", Rule::AtMostOver(Unit::Seconds, 100e-6, "haproxy")),
+    target("added time to first event, p50", "h1, 1 stream", Rule::Better("litellm")),
+    target("added time to first event, p50", "h1, 1 stream", Rule::Better("tensorzero")),
+    target("memory per open stream (RSS)", "h1, 1000 streams", Rule::NoMoreThan(Unit::Bytes, 40.0 * KIB)),
+    target("memory per open stream (RSS)", "h1, 5000 streams", Rule::NoMoreThan(Unit::Bytes, 40.0 * KIB)),
+    target("memory with streams open (RSS)", "h1, 5000 streams", Rule::NoMoreThan(Unit::Bytes, 250.0 * MIB)),
+    target("time of a fresh process's call, p50", "curl, provider 30 ms away", Rule::Better("direct")),
+    target("connects a second", "not a provider, one after the other", Rule::WithinNoise("direct")),
+    target("tunnel throughput", "1 connections", Rule::AtLeast(0.9, "haproxy-tcp")),
+    target("tunnel throughput", "8 connections", Rule::AtLeast(0.9, "haproxy-tcp")),
+    target("start to ready", "the first time", Rule::NoMoreThan(Unit::Seconds, 0.3)),
+    target("start to ready", "later", Rule::NoMoreThan(Unit::Seconds, 0.3)),
+    target("memory at rest", "resident", Rule::NoMoreThan(Unit::Bytes, 30.0 * MIB)),
 ];
 
 /// Whether a target was met.
@@ -84,8 +102,7 @@ pub(super) fn judge(rows: &[Row]) -> Vec<Outcome> {
 impl Target {
     fn judge(&self, rows: &[Row]) -> Outcome {
         let row = rows.iter().find(|row| (row.figure, row.case.as_str()) == (self.figure, self.case));
-        let words = self.rule.words(row.map(|row| row.unit));
-        let target = format!("{} ({}) {words}", self.figure, self.case);
+        let target = format!("{} ({}) {}", self.figure, self.case, self.rule.words());
         match row.and_then(|row| self.rule.hold(row)) {
             Some((holds, found)) => {
                 Outcome { target, found, verdict: if holds { Verdict::Met } else { Verdict::Missed } }
@@ -96,13 +113,12 @@ impl Target {
 }
 
 impl Rule {
-    fn words(self, unit: Option<Unit>) -> String {
-        let show = |value| unit.map_or_else(|| format!("{value}"), |unit| unit::show(unit, value));
+    fn words(self) -> String {
         match self {
             Self::AtLeast(times, whose) => format!("≥ {times} × {whose}'s"),
             Self::AtMost(times, whose) => format!("≤ {times} × {whose}'s"),
-            Self::AtMostOver(more, whose) => format!("≤ {} over {whose}'s", show(more)),
-            Self::NoMoreThan(most) => format!("≤ {}", show(most)),
+            Self::AtMostOver(unit, more, whose) => format!("≤ {} over {whose}'s", unit::show(unit, more)),
+            Self::NoMoreThan(unit, most) => format!("≤ {}", unit::show(unit, most)),
             Self::Better(whose) => format!("better than {whose}'s"),
             Self::WithinNoise(whose) => format!("not to be told from {whose}'s"),
         }
@@ -122,11 +138,11 @@ impl Rule {
                 let ratio = unit::digits(ours.median / theirs);
                 Some((holds, format!("{ratio} × ({own} and {})", unit::show(row.unit, theirs))))
             }
-            Self::AtMostOver(more, whose) => {
+            Self::AtMostOver(_, more, whose) => {
                 let over = ours.median - row.of(whose)?.median;
                 Some((over <= more, format!("{} over ({own})", unit::show(row.unit, over))))
             }
-            Self::NoMoreThan(most) => Some((ours.median <= most, own)),
+            Self::NoMoreThan(_, most) => Some((ours.median <= most, own)),
             Self::Better(whose) => {
                 let theirs = row.of(whose)?.median;
                 let greater = row.unit.greater_is_better()?;
@@ -164,9 +180,9 @@ mod tests {
             (Rule::AtLeast(1.2, "haproxy"), 12.0, 10.0, Met),
             (Rule::AtLeast(1.2, "haproxy"), 11.9, 10.0, Missed),
             (Rule::AtMost(1.2, "haproxy"), 12.1, 10.0, Missed),
-            (Rule::AtMostOver(1.0, "haproxy"), 11.0, 10.0, Met),
-            (Rule::AtMostOver(0.5, "haproxy"), 11.0, 10.0, Missed),
-            (Rule::NoMoreThan(11.0), 11.0, 10.0, Met),
+            (Rule::AtMostOver(Unit::Seconds, 1.0, "haproxy"), 11.0, 10.0, Met),
+            (Rule::AtMostOver(Unit::Seconds, 0.5, "haproxy"), 11.0, 10.0, Missed),
+            (Rule::NoMoreThan(Unit::Seconds, 11.0), 11.0, 10.0, Met),
             (Rule::Better("haproxy"), 11.0, 10.0, Met),
             (Rule::Better("nginx"), 11.0, 10.0, Unknown),
         ] {
