@@ -175,10 +175,12 @@ pub fn identify(provider: &Provider, method: &Method, path_and_query: &str) -> C
         return other();
     }
     let Some(path) = Path::parse(path_and_query) else { return other() };
-    if !provider.serves(&path.segments()) {
+    let segments = path.segments();
+    if !provider.serves(&segments) {
         return other();
     }
-    let found = if is_websocket { routes::websocket(&path) } else { routes::post(provider.dialect, &path) };
+    let found =
+        if is_websocket { routes::websocket(&path, &segments) } else { routes::post(provider.dialect, &segments) };
     found.unwrap_or_else(other)
 }
 

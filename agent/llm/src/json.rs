@@ -246,13 +246,13 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
         while let Some(byte) = bytes.get(at) {
             at += 1;
             match byte {
-                b'"' => match closing_quote(&bytes[at..], &mut self.escaping) {
-                    Some(end) => at += end + 1,
-                    None => {
+                b'"' => {
+                    let Some(end) = closing_quote(&bytes[at..], &mut self.escaping) else {
                         self.state = State::SkipText;
                         return bytes.len();
-                    }
-                },
+                    };
+                    at += end + 1;
+                }
                 b'{' | b'[' => self.skipped += 1,
                 b'}' | b']' => {
                     self.skipped -= 1;

@@ -7,9 +7,8 @@ use super::{Api, Call, Operation, path::Path, path::model};
 use crate::catalogue::Dialect;
 
 /// A request that opens a WebSocket.
-pub(super) fn websocket(path: &Path<'_>) -> Option<Call> {
-    let segments = path.segments();
-    let (operation, api) = match segments[..] {
+pub(super) fn websocket(path: &Path<'_>, segments: &[&str]) -> Option<Call> {
+    let (operation, api) = match segments {
         [.., "realtime"] => (Operation::Realtime, Api::Realtime),
         [.., "responses"] => (Operation::Chat, Api::Responses),
         _ => return None,
@@ -21,16 +20,15 @@ pub(super) fn websocket(path: &Path<'_>) -> Option<Call> {
 }
 
 /// A `POST`. `dialect` is the provider's own, which decides where paths of several look alike.
-pub(super) fn post(dialect: Dialect, path: &Path<'_>) -> Option<Call> {
-    let segments = path.segments();
-    vertex(&segments)
-        .or_else(|| gemini(&segments))
-        .or_else(|| bedrock(&segments))
-        .or_else(|| anthropic(&segments))
-        .or_else(|| cohere(dialect, &segments))
-        .or_else(|| ollama(dialect, &segments))
-        .or_else(|| platform(&segments))
-        .or_else(|| openai(dialect, &segments))
+pub(super) fn post(dialect: Dialect, segments: &[&str]) -> Option<Call> {
+    vertex(segments)
+        .or_else(|| gemini(segments))
+        .or_else(|| bedrock(segments))
+        .or_else(|| anthropic(segments))
+        .or_else(|| cohere(dialect, segments))
+        .or_else(|| ollama(dialect, segments))
+        .or_else(|| platform(segments))
+        .or_else(|| openai(dialect, segments))
 }
 
 /// `…/publishers/{publisher}/models/{model}:{method}`: whose model it is decides what is spoken.

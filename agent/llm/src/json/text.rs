@@ -47,19 +47,16 @@ fn quote(bytes: &[u8]) -> Option<usize> {
 /// The first byte that is sought, which is no space. Passes over indentation in large steps.
 pub(super) fn spaces(bytes: &[u8], is_sought: impl Fn(&u8) -> bool) -> Option<usize> {
     let mut seen = 0;
-    loop {
-        while bytes[seen..].first_chunk() == Some(b"        ") {
+    while let Some(byte) = bytes.get(seen) {
+        if is_sought(byte) {
+            return Some(seen);
+        }
+        seen += 1;
+        while *byte == b' ' && bytes[seen..].first_chunk() == Some(b"        ") {
             seen += 8;
         }
-        let step = bytes[seen..].iter().take(8).position(&is_sought);
-        if let Some(at) = step {
-            return Some(seen + at);
-        }
-        seen += 8;
-        if seen >= bytes.len() {
-            return None;
-        }
     }
+    None
 }
 
 #[cfg(test)]
