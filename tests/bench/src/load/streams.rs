@@ -33,9 +33,10 @@ const HANDSHAKES: usize = 32;
 /// The longest time that is told apart from longer ones, in nanoseconds. Times are kept to a thousandth.
 const LONGEST: u64 = 600_000_000_000;
 /// How long a stream may take beyond the run's end before it counts as failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What to do.
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Where to send chat requests
@@ -105,6 +106,8 @@ pub struct Report {
     pub lost: u64,
     /// Events that came again, or out of order.
     pub repeated: u64,
+    /// Events that came once every stream was open, without what opening them cost.
+    pub steady_events: u64,
     /// From the first connection to the end.
     pub seconds: f64,
     /// Events in each second.
@@ -317,8 +320,10 @@ impl Shared {
             let now = stamp::now();
             let mut tally = self.tally.borrow_mut();
             let mut before = reader.events;
+            let steady = tally.open >= self.arguments.streams;
             reader.read(&data, |made| {
                 tally.report.events += 1;
+                tally.report.steady_events += u64::from(steady);
                 let histogram = if before == 0 { &mut tally.first } else { &mut tally.delay };
                 histogram.saturating_record(now.saturating_sub(if before == 0 { began } else { made }));
                 before += 1;

@@ -19,7 +19,7 @@ const NAME: &str = "far";
 const NEAR_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const FAR_END: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// As on a wire; with its own headers, no packet is longer.
-const MTU: usize = 1500;
+const MTU: u16 = 1500;
 /// Timers go by whole milliseconds, upwards: half of one on average.
 const ROUNDING: Duration = Duration::from_micros(500);
 
@@ -66,7 +66,7 @@ fn carry(
 ) -> [JoinHandle<()>; 2] {
     let (send, mut receive) = mpsc::channel::<(Instant, Vec<u8>)>(4096);
     let read = here.spawn(async move {
-        let mut buffer = vec![0; MTU];
+        let mut buffer = vec![0; MTU.into()];
         while let Ok(length) = from.recv(&mut buffer).await {
             // A full queue loses packets, as anywhere.
             let _lost: Result<(), _> = send.try_send((Instant::now() + delay, buffer[..length].to_vec()));
@@ -86,7 +86,7 @@ fn carry(
 /// A device in the calling task's namespace.
 fn device(own: Ipv4Addr, other: Ipv4Addr) -> Result<Arc<Tun>> {
     let mut made =
-        Tun::builder().name(NAME).mtu(MTU as i32).close_on_exec().build().context("cannot make a TUN device")?;
+        Tun::builder().name(NAME).mtu(i32::from(MTU)).close_on_exec().build().context("cannot make a TUN device")?;
     let device = made.pop().context("no TUN device was made")?;
     ip(&["addr", "add", &own.to_string(), "peer", &other.to_string(), "dev", NAME])?;
     ip(&["link", "set", NAME, "up"])?;

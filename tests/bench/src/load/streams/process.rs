@@ -5,11 +5,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tollgate_world::{Program, Running as Process};
 
-use super::Report;
+use super::{ALL_OPEN, Report};
 use crate::contender::Running;
 use crate::load::chat_url;
 use crate::measure::cpu_time;
 use crate::stage::Stage;
+
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// What to do; the fields are those of [`super::Arguments`].
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,7 @@ impl Default for Load {
     }
 }
 
-/// What the generator measured, and what the contender used from its start to its end.
+/// What the generator measured, and what the contender used from when all streams were open to the end.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The generator's own report.
@@ -48,8 +50,11 @@ pub struct Outcome {
 /// Runs the generator to its end.
 pub fn run_load(stage: &Stage, target: &Running, load: &Load) -> Result<Outcome> {
     let used = || target.cgroup.as_deref().map(cpu_time).transpose();
+    let process = start(stage, target, load)?;
+    // A generator that fails ends without saying so, and then its report says why.
+    let _failed: Result<()> = process.wait_for(ALL_OPEN, PATIENCE);
     let before = used()?;
-    let output = command(stage, target, load)?.timeout(Duration::from_mins(3)).run()?.success()?;
+    let output = process.wait(PATIENCE)?.success()?;
     let after = used()?;
     let text = output.text();
     let report = serde_json::from_str(&text).with_context(|| format!("the generator printed `{text}`"))?;

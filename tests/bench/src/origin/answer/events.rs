@@ -40,25 +40,28 @@ struct Plan {
     usage: bool,
 }
 
+/// What of a request decides.
+#[derive(Deserialize)]
+struct Request {
+    #[serde(default)]
+    stream: bool,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    seed: Option<u64>,
+    stream_options: Option<Options>,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(default)]
+    include_usage: bool,
+}
+
 impl Plan {
     /// Reads a request's body. None where it asks for no stream, or is longer than was kept.
     fn of(body: &[u8]) -> Option<Self> {
         // Most requests of the benchmark do not say the word, and those are the ones that must be cheap.
         memmem::find(body, b"\"stream\"")?;
-        #[derive(Deserialize)]
-        struct Request {
-            #[serde(default)]
-            stream: bool,
-            max_tokens: Option<u32>,
-            max_completion_tokens: Option<u32>,
-            seed: Option<u64>,
-            stream_options: Option<Options>,
-        }
-        #[derive(Deserialize)]
-        struct Options {
-            #[serde(default)]
-            include_usage: bool,
-        }
         let request: Request = serde_json::from_slice(body).ok()?;
         request.stream.then(|| Self {
             events: request.max_tokens.or(request.max_completion_tokens).unwrap_or(EVENTS),
