@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::contender::{self, Contender};
+use crate::contender::{self, Contender, Kind};
 use crate::figure::{self, Effort, Figure, Prepare, Round};
 use crate::load::{bulk, connects, paced, streams};
 use crate::measure::{Noise, Watch, load_average, spin};
@@ -16,6 +16,8 @@ use crate::report::{Failure, Report};
 use crate::stage::{CONTENDER_CPU, LOAD_CPU, Stage, stay_off_the_contender};
 use crate::trial;
 
+/// The relay that the targets compare with in every figure.
+const BEST_RELAY: &str = "haproxy";
 /// Of two processors, what others may take before it is worth a word.
 const TOLERABLE: f64 = 0.1;
 
@@ -112,12 +114,13 @@ fn measure(args: &RunArgs) -> Result<()> {
         // The others take up to half a minute to start, each time.
         contenders.retain(|contender| contender.traits().kind.is_fast());
     }
+    let brief = args.quick && args.contenders.is_empty() && args.only.is_empty();
     stay_off_the_contender()?;
     let report = Report::new(&contenders, effort);
     let stage = Stage::new()?;
     let watch = Watch::new(&stage.cgroup());
     let rounds = args.rounds.unwrap_or(u32::MAX);
-    let mut run = Run { stage, effort, rounds, began: Instant::now(), watch, report };
+    let mut run = Run { stage, effort, rounds, brief, began: Instant::now(), watch, report };
     for figure in figures {
         run.figure(figure, &contenders);
     }
@@ -133,6 +136,8 @@ struct Run {
     effort: Effort,
     /// At most so many of each figure.
     rounds: u32,
+    /// Whether relays beside the best one are for the first figure only.
+    brief: bool,
     began: Instant,
     watch: Watch,
     report: Report,
@@ -141,7 +146,11 @@ struct Run {
 impl Run {
     fn figure(&mut self, figure: &'static dyn Figure, contenders: &[&'static dyn Contender]) {
         let (effort, limit) = (self.effort, self.rounds);
-        let rounds = |contender: &dyn Contender| figure.rounds(contender, effort).min(limit);
+        let brief = self.brief && figure.name() != figure::ALL[0].name();
+        let rounds = |contender: &dyn Contender| {
+            let left_out = brief && contender.traits().kind == Kind::Relay && contender.name() != BEST_RELAY;
+            if left_out { 0 } else { figure.rounds(contender, effort).min(limit) }
+        };
         let most = contenders.iter().map(|contender| rounds(*contender)).max().unwrap_or_default();
         if most == 0 {
             return;

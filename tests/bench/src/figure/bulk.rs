@@ -32,7 +32,7 @@ impl Figure for Bulk {
 
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32 {
         let takes_part = matches!(contender.traits().kind, Kind::Direct | Kind::Ours) || contender.name() == "haproxy";
-        if takes_part { effort.pick(2, 5) } else { 0 }
+        if takes_part { effort.pick(1, 3) } else { 0 }
     }
 
     fn measure(&self, round: &Round<'_>) -> Result<Vec<Sample>> {
@@ -46,7 +46,7 @@ impl Figure for Bulk {
         for connections in [1, 8] {
             let used = || target.cgroup.as_deref().map(cpu_time).transpose();
             let before = used()?;
-            let report = download(stage, to, connections, round.effort.pick(1.5, 3.0))?;
+            let report = download(stage, to, connections, round.effort.pick(1.5, 2.0))?;
             let used = before.zip(used()?).map(|(before, after)| after.used.saturating_sub(before.used));
             let case = format!("{connections} connections");
             let mut add = |figure, unit, value| {

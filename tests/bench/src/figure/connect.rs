@@ -40,7 +40,7 @@ impl Figure for Connect {
 
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32 {
         match contender.traits().kind {
-            Kind::Direct | Kind::Ours => effort.pick(3, 11),
+            Kind::Direct | Kind::Ours => effort.pick(3, 7),
             _ => 0,
         }
     }

@@ -21,7 +21,7 @@ impl Figure for Connections {
     }
 
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32 {
-        if contender.traits().kind.is_fast() { effort.pick(2, 3) } else { 1 }
+        if contender.traits().kind.is_fast() { effort.pick(1, 3) } else { effort.pick(0, 1) }
     }
 
     fn measure(&self, round: &Round<'_>) -> Result<Vec<Sample>> {
@@ -31,7 +31,7 @@ impl Figure for Connections {
         let cases = [("8 clients", 8, true), ("64 clients", 64, false)];
         let mut samples = Vec::new();
         for (case, clients, _) in cases.into_iter().filter(|(_, _, core)| all || *core) {
-            let time = Duration::from_secs(round.effort.pick(2, 3));
+            let time = Duration::from_secs(2);
             let outcome = wrk::fresh(round.stage, &target, clients, &body, time)?;
             samples.push(round.sample("fresh connections a second", case, Unit::PerSecond, outcome.rate));
             samples.push(round.sample(

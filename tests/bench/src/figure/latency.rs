@@ -32,7 +32,7 @@ impl Figure for Latency {
     }
 
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32 {
-        if contender.traits().kind.is_fast() { effort.pick(3, 5) } else { effort.pick(1, 2) }
+        if contender.traits().kind.is_fast() { effort.pick(2, 4) } else { 1 }
     }
 
     fn prepare(&self, prepare: &Prepare<'_>) -> Result<Vec<Sample>> {
@@ -41,7 +41,7 @@ impl Figure for Latency {
 
     fn measure(&self, round: &Round<'_>) -> Result<Vec<Sample>> {
         let target = round.start()?;
-        let time = Duration::from_millis(round.effort.pick(1500, 3000));
+        let time = Duration::from_millis(round.effort.pick(1200, 3000));
         let mut samples = Vec::new();
         let alone = paced::run_load(round.stage, &target, 1, 0.0, time / 2)?;
         samples.extend(told(round, ALONE, &alone));

@@ -42,7 +42,7 @@ impl Figure for OpenStreams {
         match traits.kind {
             Kind::Direct => 0,
             _ if !traits.streams => 0,
-            Kind::Ours | Kind::Relay => effort.pick(1, 2),
+            Kind::Ours | Kind::Relay => 1,
             Kind::Interceptor | Kind::Gateway => effort.pick(0, 1),
         }
     }

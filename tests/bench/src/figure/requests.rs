@@ -27,6 +27,8 @@ const fn case(name: &'static str, h2: bool, clients: u32, size: usize, core: boo
 }
 
 const KB: usize = 1_000;
+/// In how many rounds all cases are measured, and not only those that decide.
+const ROUNDS_OF_ALL: u32 = 2;
 /// The case that stands for saturation where other figures need it.
 pub(super) const SATURATION: &str = "h1, 64 clients, 1 KB";
 const CASES: &[Case] = &[
@@ -53,7 +55,7 @@ impl Figure for Requests {
     }
 
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32 {
-        if contender.traits().kind.is_fast() { effort.pick(2, 5) } else { effort.pick(1, 2) }
+        if contender.traits().kind.is_fast() { effort.pick(2, 4) } else { 1 }
     }
 
     fn measure(&self, round: &Round<'_>) -> Result<Vec<Sample>> {
@@ -61,7 +63,10 @@ impl Figure for Requests {
         let traits = round.contender.traits();
         let all = round.effort == Effort::Full && traits.kind.is_fast();
         let mut samples = Vec::new();
-        for case in CASES.iter().filter(|case| (all || case.core) && (traits.client_h2 || !case.h2)) {
+        for case in CASES
+            .iter()
+            .filter(|case| ((all && round.number < ROUNDS_OF_ALL) || case.core) && (traits.client_h2 || !case.h2))
+        {
             let outcome = saturate(round, &target, case)?;
             samples.push(round.sample("requests a second", case.name, Unit::PerSecond, outcome.rate));
             samples.push(round.sample("failed requests", case.name, Unit::Count, outcome.failed as f64));
@@ -84,7 +89,11 @@ fn saturate(round: &Round<'_>, target: &Running, case: &Case) -> Result<h2load::
         clients: case.clients,
         streams: 1,
         body: round.stage.file("body.json", &load::chat_body(&target.model, case.size))?,
-        time: Duration::from_millis(if fast { round.effort.pick(1500, 2000) } else { 3000 }),
+        time: Duration::from_millis(if fast {
+            round.effort.pick(1000, if case.core { 2000 } else { 1200 })
+        } else {
+            3000
+        }),
         // Handshakes of all clients must be over by then: h2load never ends when one comes after its time. Those of few requests
         // a second do them in between, and LiteLLM needs seconds for 64.
         warm_up: Duration::from_millis(if !fast {

@@ -28,8 +28,8 @@ impl Figure for Start {
     fn rounds(&self, contender: &dyn Contender, effort: Effort) -> u32 {
         match contender.traits().kind {
             Kind::Direct => 0,
-            Kind::Ours | Kind::Relay => effort.pick(2, 5),
-            Kind::Interceptor | Kind::Gateway => effort.pick(1, 2),
+            Kind::Ours | Kind::Relay => effort.pick(2, 3),
+            Kind::Interceptor | Kind::Gateway => effort.pick(0, 1),
         }
     }
 
@@ -48,7 +48,7 @@ impl Figure for Start {
         if round.contender.traits().kind != Kind::Ours {
             samples.push(round.sample(READY, "later", Unit::Seconds, took.as_secs_f64()));
         }
-        thread::sleep(Duration::from_secs(round.effort.pick(2, 5)));
+        thread::sleep(Duration::from_secs(round.effort.pick(2, 3)));
         let cgroup = target.cgroup.as_deref().context("what is started is in a cgroup")?;
         let memory = of_cgroup(cgroup)?;
         for (case, bytes) in [("resident", memory.rss), ("its share of what is resident (PSS)", memory.pss)] {
