@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -16,6 +16,9 @@ use crate::report::{Failure, Report};
 use crate::stage::{CONTENDER_CPU, LOAD_CPU, Stage, stay_off_the_contender};
 use crate::trial;
 
+/// After this long there are no second rounds; what is left of the promised time is for the first ones.
+const LIMIT_QUICK: Duration = Duration::from_secs(140);
+const LIMIT_FULL: Duration = Duration::from_mins(20);
 /// The relay that the targets compare with in every figure.
 const BEST_RELAY: &str = "haproxy";
 /// Of two processors, what others may take before it is worth a word.
@@ -162,6 +165,10 @@ impl Run {
             Err(error) => self.fail("preparation", figure, &error),
         }
         for number in 0..most {
+            if number > 0 && self.is_late() {
+                self.tell("    no more rounds: there is no time left");
+                break;
+            }
             self.noise();
             for contender in contenders {
                 if number < rounds(*contender) && !self.is_hopeless(*contender, figure) {
@@ -181,6 +188,11 @@ impl Run {
             Ok(samples) => self.report.samples.extend(samples),
             Err(error) => self.fail(contender.name(), figure, &error),
         }
+    }
+
+    /// Whether so little is left of the time that was promised that every figure can have but one round.
+    fn is_late(&self) -> bool {
+        self.rounds == u32::MAX && self.began.elapsed() > self.effort.pick(LIMIT_QUICK, LIMIT_FULL)
     }
 
     /// A second failure is no accident, and each may take its time.
