@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 
 /// How much one pipe may hold. The kernel's 64 KiB are 16 places, and a place may hold a single packet's bytes.
-const CAPACITY: usize = 256 * 1024;
+const CAPACITY: u32 = 256 * 1024;
 
 /// How many empty pipes each thread keeps: making one takes four system calls.
 const KEPT: usize = 8;
@@ -32,7 +32,7 @@ impl Pipe {
         }
         let (reader, writer) = io::pipe()?;
         // Refused where a user's pipes hold too much already (pipe-user-pages-soft in pipe(7)); a small one works as well.
-        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY as i32)).ok();
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY.cast_signed())).ok();
         Ok(Self { reader, writer })
     }
 
@@ -47,7 +47,7 @@ impl Pipe {
 
     /// Moves what is there to read into the pipe, which must be empty: full, it would look like a socket with nothing to read.
     pub(super) fn fill(&self, from: impl AsFd) -> io::Result<usize> {
-        move_bytes(from, &self.writer, CAPACITY)
+        move_bytes(from, &self.writer, CAPACITY as usize)
     }
 
     /// Moves up to `length` bytes out of the pipe.
