@@ -2,7 +2,7 @@
 //! Run it with `cargo bench -p tollgate-ledger`; it prints, it does not judge.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +15,8 @@ use tollgate_llm::{Operation, Usage, UsageSource};
 use tollgate_workload::Caller;
 
 const DAY: Duration = Duration::from_hours(24);
+/// Exchanges that are under way at once.
+const AT_ONCE: usize = 1_000;
 
 fn main() {
     let count = std::env::var("EXCHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000_u64);
@@ -32,21 +34,27 @@ fn main() {
     // 120 days of it.
     let from = SystemTime::now() - DAY * 120;
     let apart = DAY * 120 / u32::try_from(count).expect("not so many");
-    let (begun, mut path) = (Instant::now(), Duration::ZERO);
-    for number in 0..count {
-        let record = record(number, from + apart * number as u32, &callers);
-        let opened = opened(&record);
+    let begun = Instant::now();
+    let (mut opening, mut settling) = (Duration::ZERO, Duration::ZERO);
+    for first in (0..count).step_by(AT_ONCE) {
+        let numbers = first..count.min(first + AT_ONCE as u64);
+        let records: Vec<Record> =
+            numbers.map(|number| record(number, from + apart * number as u32, &callers)).collect();
+        let begins: Vec<Opened> = records.iter().map(opened).collect();
         let asked = Instant::now();
-        ledger.opened(&opened);
-        ledger.settled(&record);
-        path += asked.elapsed();
-        while ledger.figures().queued > 8_000 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        begins.iter().for_each(|opened| ledger.opened(opened));
+        opening += asked.elapsed();
+        let asked = Instant::now();
+        records.iter().for_each(|record| ledger.settled(record));
+        settling += asked.elapsed();
+        wait(|| ledger.figures().queued <= 20_000);
     }
+    wait(|| ledger.figures().written == count);
+    let (writing, took) = (writer_time(), begun.elapsed());
     ledger.close();
-    let took = begun.elapsed();
-    println!("on the request path  {:>8} ns for an open and a close", path.as_nanos() / u128::from(count));
+    let each = |time: Duration| time.as_nanos() / u128::from(count);
+    println!("on the request path  {:>8} ns to open, {} ns to settle", each(opening), each(settling));
+    println!("writer               {:>8} ns of processor time for a row", each(writing));
     println!("written              {:>8.0} exchanges/s, {took:.1?} in all", count as f64 / took.as_secs_f64());
     println!("file                 {:>8} bytes an exchange, {} MB", size(&file) / count, size(&file) / 1_000_000);
     assert_eq!((ledger.figures().lost, ledger.figures().written), (0, count));
@@ -60,15 +68,32 @@ fn main() {
         let old = "SELECT count(*) FROM (SELECT 1 FROM exchange WHERE started < (unixepoch() - 30 * 86400 - 901) * 1000000 LIMIT 1)";
         file.query_row(old, [], |row| row.get::<_, i64>(0)).expect("a number")
     };
-    while left() > 0 {
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait(|| left() == 0);
     println!("rolled up            {:>8.1?} for three quarters of them, in the background", begun.elapsed());
-    // Its pages are given back little by little.
-    std::thread::sleep(Duration::from_secs(20));
+    // Its pages are given back little by little, but for some.
+    wait(|| {
+        let file = tollgate_ledger::store::open_read_only(&file).expect("a ledger");
+        file.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0)).expect("a number") <= 1_500
+    });
     ledger.close();
     println!("file                 {:>8} MB after that", size(&file) / 1_000_000);
     assert_eq!(reports(&file), before, "no sum changes");
+}
+
+/// Waits for what is about to be.
+fn wait(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Processor time that the writer's thread has taken.
+fn writer_time() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").expect("threads").flatten().map(|task| task.path());
+    let is_writer = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "ledger");
+    let writer = tasks.into_iter().find(is_writer).expect("it runs");
+    let times = fs::read_to_string(writer.join("schedstat")).expect("the kernel keeps them");
+    Duration::from_nanos(times.split(' ').next().and_then(|time| time.parse().ok()).expect("a number"))
 }
 
 fn reports(file: &Path) -> Vec<Totals> {

@@ -2,10 +2,12 @@
 
 mod book;
 mod error;
+mod frame;
 mod insert;
 mod journal;
 mod ledger;
 mod open;
+mod queue;
 mod recover;
 mod retention;
 mod row;

@@ -2,24 +2,57 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
-use tollgate_workload::Caller;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 
-use super::row::{End, Row, Text, clipped};
+use super::frame::Frame;
+use super::row::{Label, Labels, clipped};
 use super::schema::COUNTS;
 use crate::record::Id;
 
 /// Texts and callers whose numbers are remembered. Beyond it they are looked up again.
 const REMEMBERED: usize = 16_384;
+/// Blocks of labels whose numbers are remembered. A block is some hundred bytes.
+const BLOCKS: usize = 4_096;
+
+/// A map whose keys others choose.
+type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 
 /// What the file's numbers for texts and callers are. To be forgotten whenever a transaction is given up, and when another
 /// agent may have tidied up.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    texts: HashMap<String, i64>,
-    callers: HashMap<[i64; 7], i64>,
+    texts: Map<Box<str>, i64>,
+    callers: Map<[i64; 7], i64>,
+    /// The same for all of a row at once, by the bytes that its frame says it in.
+    blocks: Map<Box<[u8]>, Numbers>,
     tidied: i64,
 }
+
+/// The numbers of all labels of a row.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    /// In the order of [`TEXTS`].
+    texts: [i64; TEXTS.len()],
+    caller: i64,
+}
+
+/// The labels that are columns of `exchange`, in the order of [`statement`].
+const TEXTS: [Label; 14] = [
+    Label::Provider,
+    Label::Region,
+    Label::Host,
+    Label::Operation,
+    Label::RequestModel,
+    Label::ResponseModel,
+    Label::Source,
+    Label::Tier,
+    Label::PriceFrom,
+    Label::PriceStatus,
+    Label::Outcome,
+    Label::Reason,
+    Label::ErrorType,
+    Label::Credential,
+];
 
 impl Names {
     /// Forgets everything.
@@ -33,6 +66,9 @@ impl Names {
         if tidied != self.tidied || self.texts.len() > REMEMBERED || self.callers.len() > REMEMBERED {
             self.forget();
             self.tidied = tidied;
+        }
+        if self.blocks.len() > BLOCKS {
+            self.blocks = Map::default();
         }
         Ok(())
     }
@@ -51,20 +87,19 @@ impl Names {
             Some(id) => id,
             None => connection.prepare_cached("INSERT INTO text (value) VALUES (?)")?.insert([text])?,
         };
-        self.texts.insert(text.to_owned(), id);
+        self.texts.insert(text.into(), id);
         Ok(id)
     }
 
-    fn caller(&mut self, connection: &Connection, caller: &Caller) -> rusqlite::Result<i64> {
-        let executable = caller.executable.as_deref().map(|path| path.to_string_lossy());
+    fn caller(&mut self, connection: &Connection, labels: &Labels<'_>) -> rusqlite::Result<i64> {
         let key = [
-            self.text(connection, Some(&caller.program))?,
-            self.text(connection, executable.as_deref())?,
-            self.text(connection, Some(&caller.user))?,
-            i64::from(caller.uid),
-            self.text(connection, caller.cgroup.as_deref())?,
-            self.text(connection, caller.unit.as_deref())?,
-            self.text(connection, caller.container.as_deref())?,
+            self.text(connection, labels.get(Label::Program))?,
+            self.text(connection, labels.get(Label::Executable))?,
+            self.text(connection, labels.get(Label::User))?,
+            i64::from(labels.uid),
+            self.text(connection, labels.get(Label::Cgroup))?,
+            self.text(connection, labels.get(Label::Unit))?,
+            self.text(connection, labels.get(Label::Container))?,
         ];
         if let Some(id) = self.callers.get(&key) {
             return Ok(*id);
@@ -87,65 +122,93 @@ impl Names {
         Ok(id)
     }
 
-    /// Writes an exchange that has ended. One that is there already is replaced, unless this one is only said to be lost.
-    pub(super) fn insert(&mut self, connection: &Connection, row: &Row, end: &End) -> rusqlite::Result<()> {
-        let texts = [
-            self.text(connection, Some(row.provider.as_str()))?,
-            self.text(connection, row.region.as_ref().map(Text::as_str))?,
-            self.text(connection, Some(row.host.as_str()))?,
-            self.text(connection, Some(&row.operation))?,
-            self.text(connection, row.request_model.as_ref().map(Text::as_str))?,
-            self.text(connection, end.response_model.as_ref().map(Text::as_str))?,
-            self.text(connection, Some(&end.source))?,
-            self.text(connection, end.tier.as_deref())?,
-            self.text(connection, end.price_from.as_ref().map(Text::as_str))?,
-            self.text(connection, end.price_status.as_deref())?,
-            self.text(connection, Some(&end.outcome))?,
-            self.text(connection, end.reason.as_deref())?,
-            self.text(connection, end.error_type.as_deref())?,
-            self.text(connection, row.credential.as_ref().map(Text::as_str))?,
-        ];
-        let caller = self.caller(connection, &row.caller.0)?;
-        let (nano, atto) = end.cost.unzip();
-        let request_id = end.request_id.as_ref().map(Text::as_str);
-        let pid = row.caller.0.pid;
-        let mut values: Vec<&dyn ToSql> = Vec::with_capacity(56);
-        let id = &row.id.as_bytes()[..];
-        values.extend([&row.started as &dyn ToSql, &id, &end.duration, &end.first_byte, &end.first_token]);
-        values.extend(texts.iter().map(|text| text as &dyn ToSql));
-        match &end.counts {
-            Some(counts) => values.extend(counts.iter().map(|count| count as &dyn ToSql)),
-            None => values.extend([&None::<i64> as &dyn ToSql; COUNTS.len()]),
+    fn numbers(&mut self, connection: &Connection, frame: &Frame<'_>) -> rusqlite::Result<Numbers> {
+        if let Some(numbers) = self.blocks.get(frame.labels) {
+            return Ok(*numbers);
         }
-        values.extend([
-            &nano as &dyn ToSql,
+        let labels = frame.labels().unwrap_or_default();
+        let caller = self.caller(connection, &labels)?;
+        let mut texts = [0; TEXTS.len()];
+        for (number, label) in texts.iter_mut().zip(TEXTS) {
+            *number = self.text(connection, labels.get(label))?;
+        }
+        let numbers = Numbers { texts, caller };
+        self.blocks.insert(frame.labels.into(), numbers);
+        Ok(numbers)
+    }
+
+    /// For rows of one transaction.
+    pub(super) fn rows<'a>(&'a mut self, connection: &'a Connection) -> rusqlite::Result<Rows<'a>> {
+        let ended = connection.prepare_cached(&ENDED)?;
+        Ok(Rows { names: self, connection, ended })
+    }
+}
+
+/// Writes rows into tables, in one transaction.
+pub(super) struct Rows<'a> {
+    names: &'a mut Names,
+    connection: &'a Connection,
+    ended: CachedStatement<'a>,
+}
+
+impl Rows<'_> {
+    /// Writes an exchange that has ended. One that is there already is replaced, unless this one is only said to be lost.
+    pub(super) fn insert(&mut self, frame: &Frame<'_>) -> rusqlite::Result<()> {
+        let Some(end) = frame.end() else { return Ok(()) };
+        let numbers = self.names.numbers(self.connection, frame)?;
+        let mut lost;
+        let statement = if end.is_lost {
+            lost = self.connection.prepare_cached(&LOST)?;
+            &mut lost
+        } else {
+            &mut self.ended
+        };
+        let mut at = 0;
+        let mut bind = |value: &dyn ToSql| {
+            at += 1;
+            statement.raw_bind_parameter(at, value)
+        };
+        bind(&frame.started)?;
+        bind(&&frame.id.as_bytes()[..])?;
+        bind(&end.duration)?;
+        bind(&end.first_byte)?;
+        bind(&end.first_token)?;
+        numbers.texts.iter().try_for_each(|text| bind(text))?;
+        match &end.counts {
+            Some(counts) => counts.iter().try_for_each(|count| bind(count))?,
+            None => (0..COUNTS.len()).try_for_each(|_| bind(&None::<i64>))?,
+        }
+        let (nano, atto) = end.cost.unzip();
+        let values: [&dyn ToSql; 13] = [
+            &nano,
             &atto,
             &end.status,
             &end.is_error,
             &end.is_refused,
             &end.is_billable,
             &end.is_lost,
-        ]);
-        values.extend([&end.stream as &dyn ToSql, &end.request_bytes, &end.response_bytes, &request_id, &caller, &pid]);
-        let sql = if end.is_lost { &*LOST } else { &*ENDED };
-        connection.prepare_cached(sql)?.execute(&values[..])?;
+            &end.stream,
+            &end.request_bytes,
+            &end.response_bytes,
+            &end.request_id,
+            &numbers.caller,
+            &frame.pid,
+        ];
+        values.into_iter().try_for_each(bind)?;
+        statement.raw_execute()?;
         Ok(())
     }
 
     /// Writes an exchange that has not ended.
-    pub(super) fn open(&mut self, connection: &Connection, instance: i64, row: &Row) -> rusqlite::Result<()> {
-        let provider = self.text(connection, Some(row.provider.as_str()))?;
-        let region = self.text(connection, row.region.as_ref().map(Text::as_str))?;
-        let host = self.text(connection, Some(row.host.as_str()))?;
-        let operation = self.text(connection, Some(&row.operation))?;
-        let model = self.text(connection, row.request_model.as_ref().map(Text::as_str))?;
-        let credential = self.text(connection, row.credential.as_ref().map(Text::as_str))?;
-        let caller = self.caller(connection, &row.caller.0)?;
-        connection.prepare_cached("INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute(
-            params![
-                &row.id.as_bytes()[..],
+    pub(super) fn open(&mut self, instance: i64, frame: &Frame<'_>) -> rusqlite::Result<()> {
+        let Numbers { texts: [provider, region, host, operation, model, .., credential], caller } =
+            self.names.numbers(self.connection, frame)?;
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                &frame.id.as_bytes()[..],
                 instance,
-                row.started,
+                frame.started,
                 provider,
                 region,
                 host,
@@ -153,23 +216,22 @@ impl Names {
                 model,
                 credential,
                 caller,
-                row.caller.0.pid
-            ],
-        )?;
+                frame.pid
+            ])?;
         Ok(())
     }
-}
 
-/// Takes an exchange out of those that have not ended.
-pub(super) fn close(connection: &Connection, id: &Id) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM open WHERE id = ?")?.execute([&id.as_bytes()[..]])?;
-    Ok(())
+    /// Takes an exchange out of those that have not ended.
+    pub(super) fn close(&mut self, id: &Id) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("DELETE FROM open WHERE id = ?")?.execute([&id.as_bytes()[..]])?;
+        Ok(())
+    }
 }
 
 static ENDED: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| statement("REPLACE"));
 static LOST: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| statement("IGNORE"));
 
-/// In the order of [`Names::insert`].
+/// In the order of [`Rows::insert`].
 fn statement(conflict: &str) -> String {
     let counts = COUNTS.join(", ");
     let columns = format!(

@@ -1,5 +1,5 @@
-//! What a crash must not lose: a line for each exchange that is opened, and one for each that is closed, in files that
-//! outlive the process. Each line is one write to memory (tmpfs), which nobody waits for; nothing is ever synced.
+//! What a crash must not lose: a frame for each exchange that is opened, and one for each that is closed, in files that
+//! outlive the process. Each frame is one write to memory (tmpfs), which nobody waits for; nothing is ever synced.
 //!
 //! An agent holds locks on its files while it lives, so whoever gets a lock knows that its owner is dead. A file that has
 //! grown is followed by another, and removed once all that it tells is in the ledger. After a power loss they are gone, and with
@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::open::make_directory;
-use super::row::Row;
 use crate::record::Id;
 
 pub(super) use self::leftover::{Leftover, leftovers};
@@ -32,11 +31,13 @@ pub(super) use self::read::read;
 
 /// Bytes after which a file is followed by another.
 const TURN: u64 = 4 << 20;
-/// How long after its first line a file is followed by another, however small: it must not tell again, years later, of exchanges
+/// How long after its first frame a file is followed by another, however small: it must not tell again, years later, of exchanges
 /// that retention has counted together and removed. The shortest retention is a day.
 const AGE: Duration = Duration::from_hours(1);
 /// Bytes that all files of one agent may hold together. It is memory.
 const LIMIT: u64 = 64 << 20;
+/// The version of the files' format.
+const VERSION: u32 = 2;
 /// How the files' names end.
 const SUFFIX: &str = "journal";
 
@@ -57,15 +58,23 @@ impl Header {
             let born = data.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
             (data.dev(), data.ino(), born.unwrap_or_default().as_nanos() as u64)
         });
-        Self { version: 1, identity, ledger: path }
+        Self { version: VERSION, identity, ledger: path }
     }
 
-    /// Whether a journal with this header is of that ledger.
+    /// As the first line.
+    fn line(&self) -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// Whether a journal with this header is of that ledger, and can be read.
     fn is_of(&self, ledger: &Self) -> bool {
-        match (self.identity, ledger.identity) {
-            (Some(one), Some(other)) => one == other,
-            _ => self.ledger == ledger.ledger,
-        }
+        self.version == ledger.version
+            && match (self.identity, ledger.identity) {
+                (Some(one), Some(other)) => one == other,
+                _ => self.ledger == ledger.ledger,
+            }
     }
 }
 
@@ -92,7 +101,7 @@ pub(super) struct Segment {
     path: PathBuf,
     begun: Instant,
     size: AtomicU64,
-    /// Whether it has lines that the writer was not given, because its queue was full.
+    /// Whether it has frames that the writer was not given, because its queue was full.
     alone: AtomicBool,
 }
 
@@ -129,12 +138,12 @@ impl Journal {
         &self.header
     }
 
-    /// Whether a line is written without a disk being near.
+    /// Whether a frame is written without a disk being near.
     pub(super) fn is_in_memory(&self) -> bool {
         self.in_memory.load(Ordering::Relaxed)
     }
 
-    /// Whether the current file has lines that the writer was not given.
+    /// Whether the current file has frames that the writer was not given.
     pub(super) fn is_alone(&self) -> bool {
         self.current.read().as_ref().is_some_and(Segment::is_alone)
     }
@@ -144,13 +153,12 @@ impl Journal {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Writes a line for the row, unless that might wait for a disk, then calls `hand_on`, which says whether the writer has the
+    /// Writes a row's frame, unless that might wait for a disk, then calls `hand_on`, which says whether the writer has the
     /// row too. No file is retired between the two. Gives whether at least one of both has it.
-    pub(super) fn append(&self, row: Box<Row>, hand_on: impl FnOnce(Box<Row>) -> bool) -> bool {
-        let line = if self.is_in_memory() { line(&row) } else { Vec::new() };
+    pub(super) fn append(&self, frame: &[u8], hand_on: impl FnOnce() -> bool) -> bool {
         let current = self.current.read();
-        let written = !line.is_empty() && current.as_ref().is_some_and(|segment| self.write(segment, &line));
-        let handed = hand_on(row);
+        let written = self.is_in_memory() && current.as_ref().is_some_and(|segment| self.write(segment, frame));
+        let handed = hand_on();
         if let Some(segment) = current.as_ref()
             && written
             && !handed
@@ -160,22 +168,22 @@ impl Journal {
         written || handed
     }
 
-    /// Writes a line alone.
-    pub(super) fn copy(&self, row: &Row) -> bool {
+    /// Writes frames alone.
+    pub(super) fn copy(&self, frames: &[u8]) -> bool {
         let current = self.current.read();
-        current.as_ref().is_some_and(|segment| self.write(segment, &line(row)))
+        current.as_ref().is_some_and(|segment| self.write(segment, frames))
     }
 
-    fn write(&self, segment: &Segment, line: &[u8]) -> bool {
-        let length = line.len() as u64;
+    fn write(&self, segment: &Segment, frames: &[u8]) -> bool {
+        let length = frames.len() as u64;
         if self.size.load(Ordering::Relaxed) + length > LIMIT {
             return false;
         }
-        // One system call for one line: lines of several threads do not mix, as the file is opened for appending.
-        let written = (&segment.file).write(line).unwrap_or_default();
+        // One system call: frames of several threads do not mix, as the file is opened for appending.
+        let written = (&segment.file).write(frames).unwrap_or_default();
         self.size.fetch_add(written as u64, Ordering::Relaxed);
         segment.size.fetch_add(written as u64, Ordering::Relaxed);
-        written == line.len()
+        written == frames.len()
     }
 
     /// Begins another file where the current one has grown large or old, or there is none. Gives the old one.
@@ -260,7 +268,7 @@ impl Journal {
         let made = || -> io::Result<File> {
             let mut file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&early)?;
             file.try_lock()?;
-            file.write_all(&serde_json::to_vec(&self.header)?)?;
+            file.write_all(&self.header.line()?)?;
             std::fs::rename(&early, &path)?;
             Ok(file)
         };
@@ -306,14 +314,6 @@ fn make_own(directory: &Path) -> Result<bool, StoreError> {
 fn is_own(directory: &Path) -> io::Result<bool> {
     let data = std::fs::metadata(directory)?;
     Ok(data.uid() == geteuid().as_raw() && data.mode() & 0o022 == 0)
-}
-
-/// The line break is first, so that a torn line does not spoil the next.
-fn line(row: &Row) -> Vec<u8> {
-    let mut line = Vec::with_capacity(1024);
-    line.push(b'\n');
-    serde_json::to_writer(&mut line, row).expect("a row is text and numbers");
-    line
 }
 
 /// It may be gone already.

@@ -1,23 +1,28 @@
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::error::StoreError;
+use super::frame::encode;
 use super::journal::Journal;
 use super::open::FILE;
-use super::row::Row;
+use super::queue::Queue;
+use super::row::{Row, executable};
 use super::writer::Writer;
 use crate::record::{Id, Opened, Record};
 
-/// Rows that wait for the writer. While it is well, there are few; while it is not, each is about a kilobyte.
-const QUEUE: usize = 16_384;
 /// Exchanges whose end had no room anywhere, and that are settled without it.
 const OVERFLOWED: usize = 65_536;
+
+thread_local! {
+    /// Where each thread writes its frames.
+    static FRAME: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Where a ledger is, and how long it remembers.
 #[derive(Debug, Clone)]
@@ -34,7 +39,6 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
-    queue: SyncSender<Message>,
     writer: Mutex<Option<JoinHandle<()>>>,
     file: PathBuf,
 }
@@ -69,19 +73,11 @@ pub struct Trouble {
     pub what: String,
 }
 
-#[derive(Debug)]
-pub(super) enum Message {
-    Row(Box<Row>),
-    Stop,
-}
-
 /// What the writer and those who hand it rows have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) journal: Journal,
-    /// Rows ever queued.
-    pub(super) queued: AtomicU64,
-    pub(super) taken: AtomicU64,
+    pub(super) queue: Queue,
     pub(super) written: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) recovered: AtomicU64,
@@ -89,7 +85,6 @@ pub(super) struct Shared {
     pub(super) overflowed: Mutex<Vec<Id>>,
     waiting: Mutex<Option<Instant>>,
     trouble: Mutex<Option<Trouble>>,
-    stopping: AtomicBool,
 }
 
 impl Ledger {
@@ -103,8 +98,7 @@ impl Ledger {
         }
         let shared = Arc::new(Shared {
             journal: Journal::new(&journals, &directory),
-            queued: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
+            queue: Queue::default(),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
@@ -112,12 +106,10 @@ impl Ledger {
             overflowed: Mutex::default(),
             waiting: Mutex::default(),
             trouble: Mutex::default(),
-            stopping: AtomicBool::new(false),
         });
-        let (queue, rows) = sync_channel(QUEUE);
-        let writer = Writer::new(Arc::clone(&shared), rows, directory, retention);
+        let writer = Writer::new(Arc::clone(&shared), directory, retention);
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run())?;
-        Ok(Self { shared, queue, writer: Mutex::new(Some(thread)), file })
+        Ok(Self { shared, writer: Mutex::new(Some(thread)), file })
     }
 
     /// The ledger's file.
@@ -127,12 +119,12 @@ impl Ledger {
 
     /// A request is about to leave. When this returns, killing the process does not make it be forgotten.
     pub fn opened(&self, opened: &Opened) {
-        self.enter(Row::from(opened));
+        self.enter(&Row::opened(opened, executable(&opened.caller).as_deref()));
     }
 
     /// An exchange has ended.
     pub fn settled(&self, record: &Record) {
-        if !self.enter(Row::from(record)) {
+        if !self.enter(&Row::settled(record, executable(&record.caller).as_deref())) {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
             let mut overflowed = self.shared.overflowed.lock();
             if overflowed.len() < OVERFLOWED {
@@ -141,15 +133,14 @@ impl Ledger {
         }
     }
 
-    fn enter(&self, row: Row) -> bool {
-        let row = Box::new(row);
-        self.shared.journal.append(row, |row| {
-            let queued = self.queue.try_send(Message::Row(row)).is_ok();
-            if queued {
-                self.shared.queued.fetch_add(1, Ordering::SeqCst);
-            }
-            queued
-        })
+    fn enter(&self, row: &Row<'_>) -> bool {
+        let mut frame = FRAME.try_with(Cell::take).unwrap_or_default();
+        frame.clear();
+        encode(row, &mut frame);
+        let entered = self.shared.journal.append(&frame, || self.shared.queue.push(&frame));
+        // A thread that is ending has no place for it any more.
+        FRAME.try_with(|place| place.set(frame)).ok();
+        entered
     }
 
     /// How it is.
@@ -161,7 +152,7 @@ impl Ledger {
             lost: count(&shared.lost),
             recovered: count(&shared.recovered),
             failures: count(&shared.failures),
-            queued: shared.queued.load(Ordering::SeqCst).saturating_sub(count(&shared.taken)),
+            queued: shared.queue.len() as u64,
             lag: shared.waiting.lock().map(|since| since.elapsed()).unwrap_or_default(),
             journal_bytes: shared.journal.size(),
             trouble: shared.trouble.lock().clone(),
@@ -171,9 +162,7 @@ impl Ledger {
     /// Commits everything that was handed in, and ends. What cannot be committed now, the journal keeps for the next start.
     pub fn close(&self) {
         let Some(writer) = self.writer.lock().take() else { return };
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        // A full queue wakes it as well.
-        self.queue.try_send(Message::Stop).ok();
+        self.shared.queue.stop();
         if writer.join().is_err() {
             tracing::error!("the ledger's writer had failed; please report this defect");
         }
@@ -187,10 +176,6 @@ impl Drop for Ledger {
 }
 
 impl Shared {
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
-
     /// Something waits to be committed since then, if nothing did before.
     pub(super) fn waits_since(&self, since: Instant) {
         self.waiting.lock().get_or_insert(since);

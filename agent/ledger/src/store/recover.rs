@@ -8,7 +8,7 @@ use tollgate_llm::UsageSource;
 
 use super::book::{Book, boot};
 use super::error::StoreError;
-use super::insert::{Names, close};
+use super::insert::Names;
 use super::journal::{Journal, Leftover, leftovers};
 use super::row::micros_of;
 use crate::outcome::Outcome;
@@ -35,14 +35,14 @@ fn replay(book: &mut Book, leftover: &Leftover) -> Result<u64, StoreError> {
     book.write(|names, connection| {
         let mut rows = 0;
         let mut result = Ok(());
+        let mut table = names.rows(connection)?;
         let read = leftover.rows(|row| {
-            if result.is_ok()
-                && let Some(end) = &row.end
-            {
-                result = names.insert(connection, &row, end).and_then(|()| close(connection, &row.id));
+            if result.is_ok() {
+                result = table.insert(row).and_then(|()| table.close(&row.id));
                 rows += 1;
             }
         });
+        drop(table);
         result?;
         // What can be read of it was; it cannot be read better next time.
         if let Err(error) = read {

@@ -5,11 +5,12 @@ use rusqlite::Connection;
 use rust_decimal::Decimal;
 use tollgate_llm::{Usage, UsageSource};
 
+use super::frame::encode;
 use super::journal::Journal;
 use super::row::Row;
 use super::*;
 use crate::record::tests::{chat, opened};
-use crate::record::{Id, Record};
+use crate::record::{Id, Opened, Record};
 
 mod trouble;
 
@@ -65,6 +66,20 @@ fn wait(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_mins(2), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The frame of an exchange's beginning.
+pub(super) fn opening(opened: &Opened) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode(&Row::opened(opened, None), &mut frame);
+    frame
+}
+
+/// The frame of its end.
+pub(super) fn ending(record: &Record) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode(&Row::settled(record, None), &mut frame);
+    frame
 }
 
 fn ids(connection: &Connection) -> Vec<Id> {
@@ -172,14 +187,10 @@ fn a_killed_agents_exchanges_are_told_once_by_whoever_comes_next() {
     std::fs::create_dir(place.directory()).unwrap();
     let (ended, open, committed) = (chat(), opened(Id::new()), chat());
     let journal = Journal::new(&[place.memory.path().into()], &place.directory());
-    for row in [
-        Row::from(&opened(ended.id)),
-        Row::from(&open),
-        Row::from(&opened(committed.id)),
-        Row::from(&ended),
-        Row::from(&committed),
-    ] {
-        assert!(journal.append(Box::new(row), |_| true));
+    for frame in
+        [opening(&opened(ended.id)), opening(&open), opening(&opened(committed.id)), ending(&ended), ending(&committed)]
+    {
+        assert!(journal.append(&frame, || true));
     }
     // One of them was in the ledger by then.
     let first = place.start();
@@ -221,7 +232,7 @@ fn the_true_end_of_an_exchange_replaces_its_loss() {
     let ledger = place.start();
     {
         let dead = Journal::new(&[place.memory.path().into()], &place.directory());
-        assert!(dead.append(Box::new(Row::from(&opened(record.id))), |_| true));
+        assert!(dead.append(&opening(&opened(record.id)), || true));
     }
     wait("the loss", || {
         place.directory().join(FILE).exists()

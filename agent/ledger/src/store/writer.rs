@@ -3,34 +3,31 @@
 //! While the file cannot be written, it holds one batch and leaves the rest in the queue, which is bounded; the journal has
 //! what does not fit there. Then it reads that back.
 
+mod batch;
 mod upkeep;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::ErrorCode;
 
 use super::book::{Book, identity, move_aside};
 use super::error::StoreError;
-use super::insert::close;
+use super::frame::Frame;
 use super::journal::{Segment, read};
-use super::ledger::{Message, Shared};
+use super::ledger::Shared;
 use super::open::FILE;
-use super::row::Row;
 use crate::record::Id;
 
+use self::batch::{Batch, parts};
 use self::upkeep::Upkeep;
 
 /// How long rows are gathered before they are committed.
 const GATHER: Duration = Duration::from_millis(100);
-/// Rows that are committed at once.
-const BATCH: usize = 2_000;
 /// How long an exchange is open before that is written: most end sooner than it is worth writing.
 const SETTLED_SOON: Duration = Duration::from_secs(1);
 /// How long an idle writer sleeps.
@@ -40,7 +37,6 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    queue: Receiver<Message>,
     directory: PathBuf,
     book: Option<Book>,
     /// Which file there was when it was last tried to be opened.
@@ -50,98 +46,77 @@ pub(super) struct Writer {
     open: HashMap<Id, Open>,
     /// The same in the order in which they began, but for those that are written.
     unwritten: VecDeque<(Instant, Id)>,
-    /// Exchanges that have ended and are not committed.
-    closing: Vec<Row>,
+    /// What is taken and not committed.
+    batch: Batch,
     /// Rows taken off the queue.
     taken: u64,
     /// Journal files that were followed by others, each with how many rows had been queued then.
     retiring: VecDeque<(Segment, u64)>,
     retry: Option<(Instant, Duration)>,
-    stopping: bool,
 }
 
 struct Open {
-    row: Box<Row>,
+    frame: Box<[u8]>,
     written: bool,
 }
 
+impl Open {
+    fn frame(&self) -> Option<Frame<'_>> {
+        Frame::next(&mut &self.frame[..])
+    }
+}
+
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        queue: Receiver<Message>,
-        directory: PathBuf,
-        retention: Option<Duration>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, directory: PathBuf, retention: Option<Duration>) -> Self {
         Self {
             shared,
-            queue,
             directory,
             book: None,
             identity: None,
             upkeep: Upkeep::new(retention),
             open: HashMap::new(),
             unwritten: VecDeque::new(),
-            closing: Vec::new(),
+            batch: Batch::default(),
             taken: 0,
             retiring: VecDeque::new(),
             retry: None,
-            stopping: false,
         }
     }
 
     /// Until told to stop, and everything that was queued by then is committed or known not to be.
     pub(super) fn run(mut self) {
         loop {
-            // The word to stop finds no room in a full queue.
-            self.stopping |= self.shared.is_stopping();
-            self.attempt();
-            if self.stopping && self.closing.is_empty() {
-                // What came after the word to stop.
-                while self.closing.len() < BATCH && self.take_waiting() {}
-                if self.closing.is_empty() {
-                    break;
-                }
-                continue;
-            }
-            if self.stopping && self.retry.is_some() {
+            let stopping = self.shared.queue.is_stopping();
+            self.take();
+            self.attempt(stopping);
+            // After a damaged file was moved aside, the next attempt is due at once.
+            if stopping && self.retry.is_some_and(|(at, _)| at > Instant::now()) {
                 tracing::warn!(
-                    rows = self.closing.len(),
                     "the ledger could not be written to the end; the journal keeps the rest for the next start"
                 );
                 break;
             }
-            self.gather();
+            // What came after the word to stop is taken as well.
+            if stopping && self.batch.is_empty() && self.shared.queue.len() == 0 {
+                break;
+            }
+            self.wait();
         }
         self.end();
     }
 
-    /// Waits for rows, and then for some more to go with them.
-    fn gather(&mut self) {
+    /// Until there are rows, or something else is due.
+    fn wait(&mut self) {
+        let queue = &self.shared.queue;
         if let Some((at, _)) = self.retry {
-            self.pause(at);
+            queue.pause(at);
             return;
         }
         let patience = if self.upkeep.is_behind() { GATHER / 2 } else { self.until_due() };
-        match self.queue.recv_timeout(patience) {
-            Ok(message) => self.take(message),
-            Err(RecvTimeoutError::Timeout) => return,
-            Err(RecvTimeoutError::Disconnected) => self.stopping = true,
-        }
-        let enough = Instant::now() + GATHER;
-        while self.closing.len() < BATCH && !self.stopping {
-            match self.queue.recv_timeout(enough.saturating_duration_since(Instant::now())) {
-                Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => self.stopping = true,
-            }
-        }
-    }
-
-    /// Until it is time to try again, or to stop. The queue fills meanwhile.
-    fn pause(&mut self, at: Instant) {
-        while Instant::now() < at && !self.stopping {
-            self.stopping = self.shared.is_stopping();
-            std::thread::sleep(GATHER.min(at.saturating_duration_since(Instant::now())));
+        queue.gather(patience, GATHER);
+        if queue.len() == 0 {
+            queue.shrink();
+            self.batch.shrink();
         }
     }
 
@@ -151,40 +126,35 @@ impl Writer {
         due.unwrap_or(IDLE).clamp(GATHER, IDLE)
     }
 
-    fn take_waiting(&mut self) -> bool {
-        self.queue.try_recv().map(|message| self.take(message)).is_ok()
-    }
-
-    fn take(&mut self, message: Message) {
-        let row = match message {
-            Message::Row(row) => row,
-            Message::Stop => {
-                self.stopping = true;
-                return;
-            }
-        };
-        self.taken += 1;
-        self.shared.taken.store(self.taken, Ordering::Relaxed);
-        // Beside a disk it is this thread that writes the journal, so that no request waits.
-        if !self.shared.journal.is_in_memory() {
-            self.shared.journal.copy(&row);
+    /// Takes what is queued, unless there is something that could not be committed yet.
+    fn take(&mut self) {
+        if !self.batch.is_empty() {
+            return;
         }
-        self.enter(row);
+        self.taken = self.shared.queue.take(self.batch.frames_mut());
+        self.keep(self.batch.frames());
+        let now = Instant::now();
+        self.batch.sort_out(|id, frame| {
+            self.unwritten.push_back((now, id));
+            self.open.insert(id, Open { frame: frame.into(), written: false });
+        });
+        if !self.batch.is_empty() {
+            self.shared.waits_since(now);
+        }
     }
 
-    fn enter(&mut self, row: Box<Row>) {
-        if row.end.is_some() {
-            self.shared.waits_since(Instant::now());
-            self.closing.push(*row);
-        } else {
-            self.unwritten.push_back((Instant::now(), row.id));
-            self.open.insert(row.id, Open { row, written: false });
+    /// Beside a disk it is this thread that writes the journal, so that no request waits.
+    fn keep(&self, frames: &[u8]) {
+        if !self.shared.journal.is_in_memory() {
+            parts(frames).for_each(|frames| {
+                self.shared.journal.copy(frames);
+            });
         }
     }
 
     /// Commits what there is, and does what is due. A failure is told, and tried again later.
-    fn attempt(&mut self) {
-        if self.retry.is_some_and(|(at, _)| Instant::now() < at) && !self.stopping {
+    fn attempt(&mut self, stopping: bool) {
+        if self.retry.is_some_and(|(at, _)| Instant::now() < at) && !stopping {
             return;
         }
         match self.work() {
@@ -258,25 +228,26 @@ impl Writer {
             .take_while(|(since, _)| now.duration_since(*since) >= SETTLED_SOON)
             .map(|(_, id)| *id)
             .collect();
-        let ended: HashSet<Id> = self.closing.iter().map(|row| row.id).collect();
-        let opened: Vec<&Open> = due
+        let Self { batch, open, book, .. } = self;
+        let opened: Vec<Frame<'_>> = due
             .iter()
-            .filter(|id| !ended.contains(id))
-            .filter_map(|id| self.open.get(id))
+            .filter(|id| !batch.has_ended(id))
+            .filter_map(|id| open.get(id))
             .filter(|open| !open.written)
+            .filter_map(Open::frame)
             .collect();
-        if !self.closing.is_empty() || !opened.is_empty() {
-            let (book, closing, open) = (self.book.as_mut().expect("open"), &self.closing, &self.open);
+        if !batch.is_empty() || !opened.is_empty() {
+            let book = book.as_mut().expect("open");
             let instance = book.instance();
             let written = book.write(|names, connection| {
-                for row in closing {
-                    let Some(end) = &row.end else { continue };
-                    names.insert(connection, row, end)?;
-                    if open.get(&row.id).is_some_and(|open| open.written) {
-                        close(connection, &row.id)?;
+                let mut rows = names.rows(connection)?;
+                for frame in batch.ended() {
+                    rows.insert(&frame)?;
+                    if open.get(&frame.id).is_some_and(|open| open.written) {
+                        rows.close(&frame.id)?;
                     }
                 }
-                opened.iter().try_for_each(|open| names.open(connection, instance, &open.row))
+                opened.iter().try_for_each(|frame| rows.open(instance, frame))
             });
             match written {
                 Err(error) if is_of_a_row(&error) => self.commit_singly()?,
@@ -289,25 +260,28 @@ impl Writer {
                 open.written = true;
             }
         }
-        for row in self.closing.drain(..) {
-            self.open.remove(&row.id);
+        if !self.open.is_empty() {
+            for id in self.batch.ids() {
+                self.open.remove(id);
+            }
         }
-        self.shared.written.fetch_add(ended.len() as u64, Ordering::Relaxed);
+        self.shared.written.fetch_add(self.batch.ids().count() as u64, Ordering::Relaxed);
+        self.batch.clear();
         Ok(())
     }
 
     /// A row that cannot be written, which would be a defect, must not take others with it.
     fn commit_singly(&mut self) -> Result<(), StoreError> {
         let book = self.book.as_mut().expect("open");
-        for row in &self.closing {
-            let Some(end) = &row.end else { continue };
+        for frame in self.batch.ended() {
             let written = book.write(|names, connection| {
-                names.insert(connection, row, end)?;
-                close(connection, &row.id)
+                let mut rows = names.rows(connection)?;
+                rows.insert(&frame)?;
+                rows.close(&frame.id)
             });
             match written {
                 Err(error) if is_of_a_row(&error) => {
-                    tracing::error!(%error, id = %row.id, "an exchange cannot be written; please report this defect");
+                    tracing::error!(%error, id = %frame.id, "an exchange cannot be written; please report this defect");
                     self.shared.lost.fetch_add(1, Ordering::Relaxed);
                 }
                 written => written?,
@@ -319,8 +293,8 @@ impl Writer {
     /// Exchanges whose end neither queue nor journal had room for: that they were is still known.
     fn settle_overflowed(&mut self) {
         for id in std::mem::take(&mut *self.shared.overflowed.lock()) {
-            if let Some(open) = self.open.get(&id) {
-                self.closing.push(open.row.as_ref().clone().lost(SystemTime::now()));
+            if let Some(row) = self.open.get(&id).and_then(|open| open.frame()?.row()) {
+                self.batch.add(&row.lost(SystemTime::now()));
             }
         }
     }
@@ -330,10 +304,10 @@ impl Writer {
         let journal = &self.shared.journal;
         let alone = journal.is_alone();
         if let Some(old) = journal.turn(alone) {
-            self.retiring.push_back((old, self.shared.queued.load(Ordering::SeqCst)));
+            self.retiring.push_back((old, self.shared.queue.total()));
         }
         while let Some((segment, queued)) = self.retiring.front() {
-            if self.taken < *queued || !self.closing.is_empty() {
+            if self.taken < *queued || !self.batch.is_empty() {
                 break;
             }
             if segment.is_alone() {
@@ -341,7 +315,7 @@ impl Writer {
             }
             let (segment, _) = self.retiring.pop_front().expect("it is there");
             let journal = &self.shared.journal;
-            if self.open.values().all(|open| journal.copy(&open.row)) {
+            if self.open.values().all(|open| journal.copy(&open.frame)) {
                 journal.retire(&segment);
                 journal.turned();
             } else {
@@ -357,21 +331,21 @@ impl Writer {
     fn read_back(&mut self) -> Result<(), StoreError> {
         let (segment, _) = self.retiring.front().expect("it is there");
         let failed = |source| StoreError::File { path: segment.path().into(), source };
-        let file = BufReader::new(File::open(segment.path()).map_err(failed)?);
+        let file = File::open(segment.path()).map_err(failed)?;
         let book = self.book.as_mut().expect("open");
         let (mut opened, mut count) = (HashMap::new(), 0);
         let mut ended = Vec::new();
         book.write(|names, connection| {
             let mut result = Ok(());
-            let readable = read(file, &mut opened, |row| {
-                if result.is_ok()
-                    && let Some(end) = &row.end
-                {
-                    result = names.insert(connection, &row, end).and_then(|()| close(connection, &row.id));
-                    ended.push(row.id);
+            let mut rows = names.rows(connection)?;
+            let readable = read(file, &mut opened, |frame| {
+                if result.is_ok() {
+                    result = rows.insert(frame).and_then(|()| rows.close(&frame.id));
+                    ended.push(frame.id);
                     count += 1;
                 }
             });
+            drop(rows);
             result?;
             if let Err(error) = readable {
                 tracing::warn!(%error, "the journal could not be read back");
@@ -379,9 +353,9 @@ impl Writer {
             // Of those that are open, only the ones that the queue did not take are new, and have no row yet.
             let mut is_known = connection.prepare_cached("SELECT 1 FROM exchange WHERE started = ? AND id = ?")?;
             let mut known = HashSet::new();
-            for row in opened.values() {
-                if is_known.exists(rusqlite::params![row.started, &row.id.as_bytes()[..]])? {
-                    known.insert(row.id);
+            for frame in opened.values().filter_map(|frame| Frame::next(&mut &frame[..])) {
+                if is_known.exists(rusqlite::params![frame.started, &frame.id.as_bytes()[..]])? {
+                    known.insert(frame.id);
                 }
             }
             opened.retain(|id, _| !known.contains(id));
@@ -391,10 +365,11 @@ impl Writer {
             self.open.remove(&id);
             opened.remove(&id);
         }
-        for (id, row) in opened {
-            if !self.open.contains_key(&id) {
-                self.enter(Box::new(row));
-            }
+        for (id, frame) in opened {
+            self.open.entry(id).or_insert_with(|| {
+                self.unwritten.push_back((Instant::now(), id));
+                Open { frame, written: false }
+            });
         }
         tracing::info!(rows = count, "what was kept while the ledger could not be written is in it now");
         Ok(())
@@ -402,16 +377,10 @@ impl Writer {
 
     /// Leaves nothing behind but what the next start must know.
     fn end(mut self) {
-        let mut waiting = 0;
-        while let Ok(message) = self.queue.try_recv() {
-            if let Message::Row(row) = message {
-                waiting += 1;
-                if !self.shared.journal.is_in_memory() {
-                    self.shared.journal.copy(&row);
-                }
-            }
-        }
-        let all_in = waiting == 0 && self.closing.is_empty() && self.open.is_empty() && self.retry.is_none();
+        let mut left = Vec::new();
+        self.shared.queue.take(&mut left);
+        self.keep(&left);
+        let all_in = left.is_empty() && self.batch.is_empty() && self.open.is_empty() && self.retry.is_none();
         let last = self.shared.journal.end();
         let alone =
             last.as_ref().is_some_and(Segment::is_alone) || self.retiring.iter().any(|(segment, _)| segment.is_alone());

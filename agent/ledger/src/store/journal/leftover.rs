@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Header, SUFFIX, is_own, read, remove};
 use crate::record::Id;
-use crate::store::row::Row;
+use crate::store::frame::{Frame, encode};
 
 /// How old a file is that never got its name when it is removed.
 const NAMELESS: Duration = Duration::from_mins(10);
@@ -104,20 +104,29 @@ fn is_old(path: &Path, age: Duration) -> bool {
 
 impl Leftover {
     /// All rows that it tells of: those that ended as they did, the others as lost.
-    pub(in super::super) fn rows(&self, mut row: impl FnMut(Row)) -> io::Result<()> {
+    pub(in super::super) fn rows(&self, mut row: impl FnMut(&Frame<'_>)) -> io::Result<()> {
         let mut open = HashMap::new();
         let mut ended = HashSet::new();
         let mut last = SystemTime::UNIX_EPOCH;
         for (_, file) in &self.files {
             last = last.max(file.metadata()?.modified()?);
             io::Seek::rewind(&mut &*file)?;
-            read(BufReader::new(file), &mut open, |closed| {
+            read(file, &mut open, |closed| {
                 ended.insert(closed.id);
                 row(closed);
             })?;
         }
+        let mut bytes = Vec::new();
         for (_, opened) in open.into_iter().filter(|(id, _)| !ended.contains(id)) {
-            row(opened.lost(last));
+            let Some(lost) = Frame::next(&mut &opened[..]).and_then(|frame| frame.row()).map(|row| row.lost(last))
+            else {
+                continue;
+            };
+            bytes.clear();
+            encode(&lost, &mut bytes);
+            if let Some(frame) = Frame::next(&mut &bytes[..]) {
+                row(&frame);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::record::Record;
 use crate::record::tests::{chat, opened};
+use crate::store::tests::{ending, opening};
 
 /// A folder in memory, as journals are.
 fn memory() -> tempfile::TempDir {
@@ -16,8 +17,8 @@ fn journal(folder: &Path) -> Journal {
     Journal::new(&[folder.join("run")], &folder.join("ledger"))
 }
 
-fn append(journal: &Journal, row: &Row, queued: bool) -> bool {
-    journal.append(Box::new(row.clone()), |_| queued)
+fn append(journal: &Journal, frame: &[u8], queued: bool) -> bool {
+    journal.append(frame, || queued)
 }
 
 fn dead(folder: &Path) -> Vec<Leftover> {
@@ -27,7 +28,7 @@ fn dead(folder: &Path) -> Vec<Leftover> {
 /// Ids with whether they were lost.
 fn told(leftover: &Leftover) -> BTreeSet<(Id, bool)> {
     let mut rows = BTreeSet::new();
-    leftover.rows(|row| assert!(rows.insert((row.id, row.end.is_some_and(|end| end.is_lost))), "told once")).unwrap();
+    leftover.rows(|row| assert!(rows.insert((row.id, row.end().is_some_and(|end| end.is_lost))), "told once")).unwrap();
     rows
 }
 
@@ -36,10 +37,10 @@ fn the_dead_tell_what_ended_and_what_did_not_and_the_living_are_left_alone() {
     let folder = memory();
     let journal = journal(folder.path());
     let (ended, open) = (chat(), opened(Id::new()));
-    assert!(append(&journal, &Row::from(&opened(ended.id)), true));
-    assert!(append(&journal, &Row::from(&open), true));
+    assert!(append(&journal, &opening(&opened(ended.id)), true));
+    assert!(append(&journal, &opening(&open), true));
     let old = journal.turn(true).unwrap();
-    assert!(append(&journal, &Row::from(&ended), false));
+    assert!(append(&journal, &ending(&ended), false));
     assert!(!old.is_alone());
 
     assert!(dead(folder.path()).is_empty(), "it is alive");
@@ -74,7 +75,7 @@ fn without_its_directory_the_journal_is_beside_the_ledger() {
 fn a_journal_that_nobody_reads_stays_bounded() {
     let folder = memory();
     let journal = journal(folder.path());
-    let row = Row::from(&Record { request_model: Some("m".repeat(1024).into()), ..chat() });
+    let row = ending(&Record { request_model: Some("m".repeat(1024).into()), ..chat() });
     let mut written = 0;
     while append(&journal, &row, false) {
         written += 1;
@@ -92,7 +93,7 @@ fn what_others_could_have_written_is_not_believed() {
     let folder = memory();
     let run = folder.path().join("run");
     let theirs = journal(folder.path());
-    append(&theirs, &Row::from(&chat()), true);
+    append(&theirs, &ending(&chat()), true);
     drop(theirs);
     fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
     assert!(dead(folder.path()).is_empty());
@@ -126,9 +127,9 @@ fn an_old_file_is_followed_by_another_however_small_it_is() {
     let long_ago = Instant::now().checked_sub(2 * AGE).unwrap();
     journal.current.write().as_mut().unwrap().begun = long_ago;
     assert!(journal.turn(false).is_none(), "it tells nothing");
-    assert!(append(&journal, &Row::from(&chat()), true));
+    assert!(append(&journal, &ending(&chat()), true));
     assert!(journal.turn(false).is_some());
-    assert!(append(&journal, &Row::from(&chat()), true));
+    assert!(append(&journal, &ending(&chat()), true));
     assert!(journal.turn(false).is_none(), "it is new");
 }
 
@@ -140,17 +141,16 @@ fn history() -> impl Strategy<Value = Vec<(usize, bool)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Cut at any byte, the file tells each exchange once: as it ended if that line is whole, else as lost.
+    /// Cut at any byte, the file tells each exchange once: as it ended if that frame is whole, else as lost.
     #[test]
-    fn a_crash_at_any_byte_loses_only_the_line_it_tears(history in history(), cut in 0..=1000_usize) {
+    fn a_crash_at_any_byte_loses_only_the_frame_it_tears(history in history(), cut in 0..=1000_usize) {
         let ids: Vec<Id> = (0..12).map(|_| Id::new()).collect();
-        let mut bytes = serde_json::to_vec(&Header::new(Path::new("/l"))).unwrap();
+        let mut bytes = Header::new(Path::new("/l")).line().unwrap();
         let head = bytes.len();
         let mut lines = Vec::new();
         for (which, close) in history {
             let id = ids[which];
-            let row = if close { Row::from(&Record { id, ..chat() }) } else { Row::from(&opened(id)) };
-            bytes.extend(line(&row));
+            bytes.extend(if close { ending(&Record { id, ..chat() }) } else { opening(&opened(id)) });
             lines.push((bytes.len(), id, close));
         }
         let cut = head + (bytes.len() - head) * cut / 1000;
@@ -166,10 +166,9 @@ proptest! {
 
     #[test]
     fn garbage_is_passed_over(garbage in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let mut bytes = serde_json::to_vec(&Header::new(Path::new("/l"))).unwrap();
-        bytes.push(b'\n');
+        let mut bytes = Header::new(Path::new("/l")).line().unwrap();
         bytes.extend(&garbage);
-        bytes.extend(line(&Row::from(&chat())));
+        bytes.extend(ending(&chat()));
         let mut count = 0;
         read(&bytes[..], &mut HashMap::new(), |_| count += 1).unwrap();
         prop_assert_eq!(count, 1);
