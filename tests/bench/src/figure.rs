@@ -149,6 +149,8 @@ pub enum Unit {
     Bytes,
     /// A count of what should not be: less is better.
     Count,
+    /// A rate that was chosen: tells, and is no merit.
+    Rate,
     /// Processors in use, 1 being one of them: tells, and is no merit.
     Cores,
 }
@@ -159,7 +161,7 @@ impl Unit {
         match self {
             Self::PerSecond | Self::PerCoreSecond | Self::BytesPerSecond | Self::BytesPerCoreSecond => Some(true),
             Self::Seconds | Self::Bytes | Self::Count => Some(false),
-            Self::Cores => None,
+            Self::Rate | Self::Cores => None,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Figure for Latency {
         if let Some(rate) = rate(round.samples).filter(|_| round.contender.traits().kind.is_fast()) {
             let outcome = paced::run_load(round.stage, &target, CONNECTIONS, rate, time)?;
             samples.extend(told(round, THIRD, &outcome));
-            samples.push(round.sample("rate", THIRD, Unit::PerSecond, rate));
+            samples.push(round.sample("rate", THIRD, Unit::Rate, rate));
             samples.push(round.sample("lateness of the generator p99", THIRD, Unit::Seconds, outcome.late_p99));
         }
         Ok(samples)

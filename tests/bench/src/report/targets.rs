@@ -104,9 +104,9 @@ impl Target {
         let row = rows.iter().find(|row| (row.figure, row.case.as_str()) == (self.figure, self.case));
         let target = format!("{} ({}) {}", self.figure, self.case, self.rule.words());
         match row.and_then(|row| self.rule.hold(row)) {
-            Some((holds, found)) => {
-                Outcome { target, found, verdict: if holds { Verdict::Met } else { Verdict::Missed } }
-            }
+            Some((Some(true), found)) => Outcome { target, found, verdict: Verdict::Met },
+            Some((Some(false), found)) => Outcome { target, found, verdict: Verdict::Missed },
+            Some((None, found)) => Outcome { target, found, verdict: Verdict::Unknown },
             None => Outcome { target, found: "not measured".into(), verdict: Verdict::Unknown },
         }
     }
@@ -124,30 +124,34 @@ impl Rule {
         }
     }
 
-    /// Whether it holds, and what was found.
-    fn hold(self, row: &Row) -> Option<(bool, String)> {
+    /// Whether it holds, if that can be told, and what was found; none without numbers.
+    fn hold(self, row: &Row) -> Option<(Option<bool>, String)> {
         let ours = row.of(OURS)?;
         let own = unit::show(row.unit, ours.median);
         match self {
             Self::AtLeast(times, whose) | Self::AtMost(times, whose) => {
                 let theirs = row.of(whose)?.median;
+                // What is added to a direct call is negative where noise is more than that.
+                if theirs <= 0.0 || ours.median <= 0.0 {
+                    return Some((None, format!("lost in noise ({own} and {})", unit::show(row.unit, theirs))));
+                }
                 let holds = match self {
                     Self::AtLeast(..) => ours.median >= times * theirs,
                     _ => ours.median <= times * theirs,
                 };
                 let ratio = unit::digits(ours.median / theirs);
-                Some((holds, format!("{ratio} × ({own} and {})", unit::show(row.unit, theirs))))
+                Some((Some(holds), format!("{ratio} × ({own} and {})", unit::show(row.unit, theirs))))
             }
             Self::AtMostOver(_, more, whose) => {
                 let over = ours.median - row.of(whose)?.median;
-                Some((over <= more, format!("{} over ({own})", unit::show(row.unit, over))))
+                Some((Some(over <= more), format!("{} over ({own})", unit::show(row.unit, over))))
             }
-            Self::NoMoreThan(_, most) => Some((ours.median <= most, own)),
+            Self::NoMoreThan(_, most) => Some((Some(ours.median <= most), own)),
             Self::Better(whose) => {
                 let theirs = row.of(whose)?.median;
                 let greater = row.unit.greater_is_better()?;
                 let holds = if greater { ours.median > theirs } else { ours.median < theirs };
-                Some((holds, format!("{own} and {}", unit::show(row.unit, theirs))))
+                Some((Some(holds), format!("{own} and {}", unit::show(row.unit, theirs))))
             }
             Self::WithinNoise(whose) => {
                 let theirs = row.of(whose)?;
@@ -155,7 +159,7 @@ impl Rule {
                 let range = |one: &crate::stats::Summary| {
                     format!("{} to {}", unit::show(row.unit, one.min), unit::show(row.unit, one.max))
                 };
-                Some((overlap, format!("{} and {}", range(ours), range(theirs))))
+                Some((Some(overlap), format!("{} and {}", range(ours), range(theirs))))
             }
         }
     }
@@ -191,6 +195,7 @@ mod tests {
         assert_eq!(verdict(Rule::WithinNoise("haproxy"), &[10.0, 12.0], &[9.0, 11.0]), Met);
         assert_eq!(verdict(Rule::WithinNoise("haproxy"), &[10.0, 12.0], &[13.0, 14.0]), Missed);
         assert_eq!(verdict(Rule::AtMost(1.0, "haproxy"), &[10.0], &[]), Unknown);
+        assert_eq!(verdict(Rule::AtMost(1.0, "haproxy"), &[10.0], &[-1.0]), Unknown, "noise is no verdict");
     }
 
     #[test]

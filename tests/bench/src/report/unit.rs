@@ -6,7 +6,7 @@ use crate::stats::Summary;
 /// A number with its unit: `34.1 µs`.
 pub(super) fn show(unit: Unit, value: f64) -> String {
     match unit {
-        Unit::PerSecond | Unit::PerCoreSecond => format!("{}/s", scaled(value, 1000.0, &["", " k", " M"])),
+        Unit::PerSecond | Unit::PerCoreSecond | Unit::Rate => format!("{}/s", scaled(value, 1000.0, &["", " k", " M"])),
         Unit::BytesPerSecond | Unit::BytesPerCoreSecond => {
             format!("{}/s", scaled(value, 1024.0, &[" B", " KiB", " MiB", " GiB"]))
         }
