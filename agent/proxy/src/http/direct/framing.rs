@@ -72,6 +72,11 @@ impl Framing {
         matches!(self.0, Kind::Length(0) | Kind::Chunked(Chunked::End))
     }
 
+    /// Whether a body of a known length is here as a whole.
+    pub(super) fn is_done_by(&self, bytes: &[u8]) -> bool {
+        matches!(self.0, Kind::Length(left) if left <= bytes.len() as u64)
+    }
+
     /// Whether only the close of the connection ends it.
     pub(super) fn is_until_close(&self) -> bool {
         self.0 == Kind::UntilClose

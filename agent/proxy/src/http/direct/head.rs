@@ -69,7 +69,7 @@ pub(super) enum Found {
 
 /// Reads a request's head, if it is all there. `host` is whom the connection is for.
 pub(super) fn request(bytes: &[u8], host: &str) -> Found {
-    let Some(length) = end(bytes) else { return if bytes.len() < MAX_BUFFER { Found::Part } else { Found::Odd } };
+    let Some(length) = end(bytes) else { return if may_become_plain(bytes) { Found::Part } else { Found::Odd } };
     let bytes = &bytes[..length];
     if !has_plain_lines(bytes) {
         return Found::Odd;
@@ -82,6 +82,16 @@ pub(super) fn request(bytes: &[u8], host: &str) -> Found {
         Ok(_) | Err(_) => None,
     }
     .map_or(Found::Odd, |head| Found::Head(Box::new(head)))
+}
+
+/// Whether the beginning of a head is one, as far as it goes.
+fn may_become_plain(bytes: &[u8]) -> bool {
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL];
+    let parsed = httparse::Request::new(&mut []).parse_with_uninit_headers(bytes, &mut usual);
+    // A carriage return at the very end may be half a line's end.
+    bytes.len() < MAX_BUFFER
+        && parsed == Ok(Status::Partial)
+        && has_plain_lines(bytes.strip_suffix(b"\r").unwrap_or(bytes))
 }
 
 fn read_request(request: &httparse::Request<'_, '_>, length: usize, host: &str) -> Option<RequestHead> {

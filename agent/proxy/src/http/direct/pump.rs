@@ -185,9 +185,9 @@ impl Sending {
             return;
         }
         self.keeps = false;
-        if self.written == self.bytes.len() && self.looked_at == self.written {
-            self.lost |= !self.bytes.is_empty();
-            self.bytes.clear();
+        if self.written > 0 && self.looked_at == self.written {
+            self.lost = true;
+            self.bytes.drain(..self.written);
             (self.written, self.looked_at) = (0, 0);
         }
     }
@@ -359,13 +359,11 @@ impl Back {
                 Poll::Pending => return Poll::Pending,
             }
             let is_done = self.framing.is_done() || self.end.is_some();
-            if !self.flushed {
-                match Pin::new(&mut client.io).poll_flush(context) {
-                    Poll::Ready(Ok(())) => self.flushed = true,
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::ClientGone),
-                    Poll::Pending if is_done => return Poll::Pending,
-                    Poll::Pending => {}
-                }
+            match self.poll_flush(&mut client.io, context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(End::ClientGone),
+                Poll::Pending if is_done => return Poll::Pending,
+                Poll::Pending => {}
             }
             if is_done {
                 let is_clean = self.is_clean;
@@ -383,8 +381,9 @@ impl Back {
                 Then::More => {}
                 Then::Pending if !waiting.is_empty() || self.framing.is_done() || self.end.is_some() => {}
                 Then::Pending => {
-                    if !self.flushed {
-                        continue;
+                    match self.poll_flush(&mut client.io, context) {
+                        Poll::Ready(Err(_)) => return Poll::Ready(End::ClientGone),
+                        Poll::Ready(Ok(())) | Poll::Pending => {}
                     }
                     return if is_sent { client.poll_gone(context).map(|()| End::ClientGone) } else { Poll::Pending };
                 }
@@ -437,6 +436,17 @@ impl Back {
                 }
                 Poll::Pending => return Poll::Pending,
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush<IO>(&mut self, client: &mut IO, context: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        IO: AsyncWrite + Unpin,
+    {
+        if !self.flushed {
+            std::task::ready!(Pin::new(client).poll_flush(context))?;
+            self.flushed = true;
         }
         Poll::Ready(Ok(()))
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
+use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
@@ -24,6 +25,9 @@ use crate::upstream::{Direct, NotDirect, SendError};
 
 /// Bodies that are surely kept whole for a second attempt.
 const SMALL: u64 = 128 * 1024;
+
+/// Without it, a request asks for no stream. Nobody escapes these letters.
+const STREAM: &[u8] = b"\"stream\"";
 
 /// What becomes of the connection.
 pub(super) enum Turn {
@@ -79,6 +83,10 @@ where
     let (mut splicer, mut framing, mut at) = (Splicer::default(), head.body, head.length);
     let mut room = None;
     loop {
+        if framing.is_done_by(&client.input[at..]) && memmem::find(&client.input[at..], STREAM).is_none() {
+            // Most requests come as a whole, and do not so much as mention a stream.
+            break;
+        }
         let Ok(used) = framing.pass(&client.input[at..], |content| splicer.push(content)) else { break };
         at += used;
         if framing.is_done() {

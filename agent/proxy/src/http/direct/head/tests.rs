@@ -42,6 +42,8 @@ fn whatever_is_odd_is_left_to_others() {
         "CONNECT api.openai.com:443 HTTP/1.1\r\nhost: api.openai.com\r\n\r\n".to_owned(),
         "OPTIONS * HTTP/1.1\r\nhost: api.openai.com\r\n\r\n".to_owned(),
         "GET / HTTP/1.1\nhost: api.openai.com\n\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\nhost: api.openai.com\n\n".to_owned(),
+        "\u{16}\u{3}\u{1} no request begins so".to_owned(),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         lines("a: b\nc: d\r\n"),
         lines("a: b\r c\r\n"),
