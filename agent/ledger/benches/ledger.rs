@@ -35,26 +35,29 @@ fn main() {
     let from = SystemTime::now() - DAY * 120;
     let apart = DAY * 120 / u32::try_from(count).expect("not so many");
     let begun = Instant::now();
-    let (mut opening, mut settling) = (Duration::ZERO, Duration::ZERO);
+    let (mut opening, mut settling) = (Vec::new(), Vec::new());
     for first in (0..count).step_by(AT_ONCE) {
         let numbers = first..count.min(first + AT_ONCE as u64);
         let records: Vec<Record> =
             numbers.map(|number| record(number, from + apart * number as u32, &callers)).collect();
         let begins: Vec<Opened> = records.iter().map(opened).collect();
         let asked = Instant::now();
-        begins.iter().for_each(|opened| ledger.opened(opened));
-        opening += asked.elapsed();
+        for opened in &begins {
+            ledger.opened(opened);
+        }
+        opening.push(asked.elapsed() / AT_ONCE as u32);
         let asked = Instant::now();
-        records.iter().for_each(|record| ledger.settled(record));
-        settling += asked.elapsed();
+        for record in &records {
+            ledger.settled(record);
+        }
+        settling.push(asked.elapsed() / AT_ONCE as u32);
         wait(|| ledger.figures().queued <= 20_000);
     }
     wait(|| ledger.figures().written == count);
     let (writing, took) = (writer_time(), begun.elapsed());
     ledger.close();
-    let each = |time: Duration| time.as_nanos() / u128::from(count);
-    println!("on the request path  {:>8} ns to open, {} ns to settle", each(opening), each(settling));
-    println!("writer               {:>8} ns of processor time for a row", each(writing));
+    println!("on the request path  {:>8?} to open, {:?} to settle", median(opening), median(settling));
+    println!("writer               {:>8} ns of processor time a row", writing.as_nanos() / u128::from(count));
     println!("written              {:>8.0} exchanges/s, {took:.1?} in all", count as f64 / took.as_secs_f64());
     println!("file                 {:>8} bytes an exchange, {} MB", size(&file) / count, size(&file) / 1_000_000);
     assert_eq!((ledger.figures().lost, ledger.figures().written), (0, count));
@@ -85,6 +88,12 @@ fn wait(mut holds: impl FnMut() -> bool) {
     while !holds() {
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Of many, some of which were interrupted.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// Processor time that the writer's thread has taken.

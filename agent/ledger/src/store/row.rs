@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use rust_decimal::Decimal;
-use tollgate_llm::{Usage, UsageSource};
+use tollgate_llm::{PriceStatus, Usage, UsageSource};
 use tollgate_workload::Caller;
 
 use super::schema::COUNTS;
@@ -138,7 +138,7 @@ impl<'a> Row<'a> {
         labels.set(Label::Source, record.usage_source.as_str());
         labels.set(Label::Tier, record.usage.as_ref().map(|usage| usage.tier.as_str()));
         labels.set(Label::PriceFrom, record.price_from.as_deref());
-        labels.set(Label::PriceStatus, record.price_status.map(|status| status.as_str()));
+        labels.set(Label::PriceStatus, record.price_status.map(PriceStatus::as_str));
         labels.set(Label::Outcome, record.outcome.kind());
         labels.set(Label::Reason, record.outcome.reason());
         labels.set(Label::ErrorType, error_type);
