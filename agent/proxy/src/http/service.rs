@@ -209,7 +209,8 @@ fn answer(
         return Response::from_parts(parts, ResponseBody::Own(Full::default()));
     }
     let Shared { observer, draining, .. } = &*context.shared;
-    let remover = splice::remover(outgoing, &response, observer);
+    let is_edited = outgoing.unedited.is_some();
+    let remover = is_edited.then(|| splice::remover(response.status(), response.headers(), &**observer)).flatten();
     let draining = draining.clone().filter(|_| response.status().is_success() && call.api != Api::Unknown);
     let rare = Rare::new(read, remover, draining);
     let (mut parts, body) = response.into_parts();

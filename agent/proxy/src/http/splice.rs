@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,9 +27,9 @@ use crate::observe::{Observer, UpstreamEvent};
 use crate::upstream::{Lease, Outgoing, SendError, Target};
 
 /// How much of a refusal is read to see what it is about, and how long it may take to come.
-const REFUSAL: usize = 64 * 1024;
+pub(super) const REFUSAL: usize = 64 * 1024;
 const REFUSAL_FRAMES: usize = 1024;
-const REFUSAL_TIME: Duration = Duration::from_secs(5);
+pub(super) const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// How long an endpoint that refused the option is not asked: servers are updated.
 const REFUSED_FOR: Duration = Duration::from_hours(6);
@@ -79,6 +78,11 @@ impl Splicing {
         (!self.refusing.contains(endpoint)).then_some(Candidate { length, endpoint })
     }
 
+    /// An endpoint has refused what was edited, and taken the request as it came: it is not asked again for a while.
+    pub(super) fn has_refused(&self, candidate: &Candidate) {
+        self.refusing.insert(candidate.endpoint);
+    }
+
     /// Whether there is room for so many bytes of a request that is collected elsewhere. What was taken before is in `room`.
     pub(super) fn has_room(&self, room: &mut Option<Room>, bytes: usize) -> bool {
         self.budget.grow(room, bytes)
@@ -122,7 +126,7 @@ pub(super) async fn send(
     }
     let (mut response, mut lease) = upstream.send(target, outgoing, observer).await?;
     let mut read = VecDeque::new();
-    if outgoing.unedited.is_some() && may_refuse(&response) {
+    if outgoing.unedited.is_some() && may_refuse(response.status()) {
         let is_refusal;
         Read { frames: read, is_refusal } = read_refusal(response.body_mut()).await;
         if is_refusal {
@@ -132,8 +136,8 @@ pub(super) async fn send(
             read.clear();
             (response, lease) = upstream.send(target, outgoing, observer).await?;
             // Refused again, it was about something else.
-            if let Some(Candidate { endpoint, .. }) = candidate.filter(|_| response.status().is_success()) {
-                splicing.refusing.insert(*endpoint);
+            if let Some(candidate) = candidate.filter(|_| response.status().is_success()) {
+                splicing.has_refused(candidate);
             }
         }
     }
@@ -143,15 +147,9 @@ pub(super) async fn send(
 
 /// What takes the extra chunk out of a response to an edited request. It must be a stream of events as it is: without a coding,
 /// and without a length, which would be wrong.
-pub(super) fn remover<B>(
-    outgoing: &Outgoing,
-    response: &Response<B>,
-    observer: &Arc<dyn Observer>,
-) -> Option<ChunkRemover> {
-    let (headers, is_edited) = (response.headers(), outgoing.unedited.is_some());
+pub(super) fn remover(status: StatusCode, headers: &HeaderMap, observer: &dyn Observer) -> Option<ChunkRemover> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !is_edited || !response.status().is_success() || !essence(content_type).eq_ignore_ascii_case("text/event-stream")
-    {
+    if !status.is_success() || !essence(content_type).eq_ignore_ascii_case("text/event-stream") {
         return None;
     }
     let coding = joined_lines(headers, &CONTENT_ENCODING);
@@ -204,8 +202,8 @@ fn restore(outgoing: &mut Outgoing) {
 }
 
 /// Whether a response may be a refusal of the option. Most servers say 400; those that check against a schema, 422.
-fn may_refuse<B>(response: &Response<B>) -> bool {
-    matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
+pub(super) fn may_refuse(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// What was read of a response to see whether it refuses the option.

@@ -8,6 +8,9 @@ use tollgate_world::agent;
 use super::{Contender, Kind, Running, Traits};
 use crate::stage::Stage;
 
+/// No contender writes a line for each request: what passed through Tollgate is on its ledger.
+const CONFIG: &str = "log: { level: warn }";
+
 /// The agent, steering by eBPF.
 pub(super) struct Tollgate;
 
@@ -26,7 +29,7 @@ impl Contender for Tollgate {
     }
 
     fn start(&self, stage: &Stage) -> Result<Running> {
-        let agent = stage.agent("")?;
+        let agent = stage.agent(CONFIG)?;
         let root = stage.file("tollgate-root.pem", &(agent.ca_pem()? + stage.world.root_pem()))?;
         let (cgroup, pid) = (Some(stage.world.agent_cgroup()), Some(agent.pid()));
         Ok(Running { cgroup, pid, root, keep: vec![Box::new(agent)], ..Running::new(stage) })

@@ -4,6 +4,7 @@
 //! to hyper, which writes it anew in its own words: two readers of odd bytes may disagree about where a message ends.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::time::Duration;
 
 use http::header::HeaderMap;
@@ -18,7 +19,7 @@ use crate::http::{MAX_BUFFER, MAX_HEADERS};
 const USUAL: usize = 64;
 
 /// What the agent reads of heads, beside their framing: whose call it is, how it is coded and vouched for, what it is called.
-const READ: [HeaderName; 20] = [
+const READ: [HeaderName; 21] = [
     http::header::ACCEPT_ENCODING,
     http::header::AUTHORIZATION,
     http::header::CONTENT_ENCODING,
@@ -32,6 +33,7 @@ const READ: [HeaderName; 20] = [
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("request-id"),
     HeaderName::from_static("signature-input"),
+    http::header::TRAILER,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-cloud-trace-context"),
     HeaderName::from_static("x-goog-api-key"),
@@ -55,6 +57,38 @@ pub(super) struct RequestHead {
     pub(super) content_length: Option<u64>,
     /// The client wants the connection closed after the answer.
     pub(super) closes: bool,
+    /// Where the values stand that are edited with the body.
+    places: Places,
+}
+
+#[derive(Default)]
+struct Places {
+    content_length: Range<usize>,
+    /// There may be several, and then none is edited.
+    accept_encoding: Vec<Range<usize>>,
+}
+
+impl RequestHead {
+    /// The head for a body of another length, which is to be answered without a coding. `bytes` begin with the head. Nothing where
+    /// it would have to be written anew for that.
+    pub(super) fn edited(&self, bytes: &[u8], length: u64) -> Option<Vec<u8>> {
+        let Places { content_length, accept_encoding } = &self.places;
+        if content_length.is_empty() || accept_encoding.len() > 1 {
+            return None;
+        }
+        let length = length.to_string();
+        let mut edits = vec![(content_length.clone(), length.as_bytes())];
+        edits.extend(accept_encoding.iter().map(|place| (place.clone(), &b"identity"[..])));
+        edits.sort_unstable_by_key(|(place, _)| place.start);
+        let (mut head, mut at) = (Vec::with_capacity(self.length + 16), 0);
+        for (place, value) in edits {
+            head.extend_from_slice(&bytes[at..place.start]);
+            head.extend_from_slice(value);
+            at = place.end;
+        }
+        head.extend_from_slice(&bytes[at..self.length]);
+        Some(head)
+    }
 }
 
 /// What the first bytes of a connection, or those after a message, are.
@@ -77,7 +111,7 @@ pub(super) fn request(bytes: &[u8], host: &str) -> Found {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(bytes, &mut usual) {
-        Ok(Status::Complete(parsed)) if parsed == length => read_request(&request, length, host),
+        Ok(Status::Complete(parsed)) if parsed == length => read_request(&request, bytes, host),
         // hyper takes more lines, and says what is wrong.
         Ok(_) | Err(_) => None,
     }
@@ -94,7 +128,7 @@ fn may_become_plain(bytes: &[u8]) -> bool {
         && has_plain_lines(bytes.strip_suffix(b"\r").unwrap_or(bytes))
 }
 
-fn read_request(request: &httparse::Request<'_, '_>, length: usize, host: &str) -> Option<RequestHead> {
+fn read_request(request: &httparse::Request<'_, '_>, bytes: &[u8], host: &str) -> Option<RequestHead> {
     let target = request.path.filter(|target| target.starts_with('/'))?;
     let method = Method::from_bytes(request.method?.as_bytes()).ok()?;
     if request.version != Some(1) || method == Method::CONNECT {
@@ -103,13 +137,24 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize, host: &str) 
     let (mut parts, ()) = http::Request::new(()).into_parts();
     (parts.method, parts.uri) = (method, Uri::try_from(target).ok()?);
     let (mut named, mut closes, mut content_length, mut is_chunked) = (false, false, None, false);
+    let mut places = Places::default();
+    let place = |value: &[u8]| {
+        let start = value.as_ptr().addr() - bytes.as_ptr().addr();
+        start..start + value.len()
+    };
     for field in &*request.headers {
         match Kind::of(field.name) {
             Kind::Other => {}
-            Kind::Read(name) => drop(parts.headers.append(name, HeaderValue::from_bytes(field.value).ok()?)),
+            Kind::Read(name) => {
+                if name == http::header::ACCEPT_ENCODING {
+                    places.accept_encoding.push(place(field.value));
+                }
+                parts.headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+            }
             Kind::ContentLength if content_length.is_none() => {
                 let length = digits(field.value)?;
                 content_length = Some(length);
+                places.content_length = place(field.value);
                 parts.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
             }
             Kind::TransferEncoding if !is_chunked && field.value.eq_ignore_ascii_case(b"chunked") => is_chunked = true,
@@ -132,7 +177,7 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize, host: &str) 
         (None, true) => Framing::CHUNKED,
         (None, false) => Framing::EMPTY,
     };
-    named.then_some(RequestHead { parts, length, body, content_length, closes })
+    named.then_some(RequestHead { parts, length: bytes.len(), body, content_length, closes, places })
 }
 
 /// A response's head.

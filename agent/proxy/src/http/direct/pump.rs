@@ -5,9 +5,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tollgate_ledger::UpstreamFailure;
+use tollgate_llm::{ChunkRemover, Edit, names_stream_options};
 
 use super::client::Client;
 use super::framing::Framing;
@@ -15,6 +18,8 @@ use super::head::{self, NotHttp, RequestHead, ResponseHead};
 use super::scratch::{Then, gather};
 use super::turn::failure;
 use crate::exchange::Open;
+use crate::http::request::Room;
+use crate::http::splice::{REFUSAL, REFUSAL_TIME};
 use crate::upstream::Direct;
 
 /// How much of a request is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
@@ -39,6 +44,19 @@ pub(super) struct Sending {
     /// The server takes no more. Its answer may be on its way.
     refused: bool,
     flushed: bool,
+    /// The request as it came, where its body was edited.
+    original: Option<Box<Original>>,
+    /// The server would not have what was edited.
+    pub(super) was_refused: bool,
+}
+
+/// A request before it was edited.
+struct Original {
+    bytes: Vec<u8>,
+    /// Where its body begins.
+    body: usize,
+    looked: bool,
+    _room: Option<Room>,
 }
 
 /// Why a request has no answer.
@@ -87,12 +105,49 @@ impl Sending {
             lost: false,
             refused: false,
             flushed: false,
+            original: None,
+            was_refused: false,
+        }
+    }
+
+    /// The same, with an edit in its body, which must be here as a whole. Nothing where the head would have to be written anew.
+    pub(super) fn edited<IO>(
+        client: &mut Client<IO>,
+        head: &RequestHead,
+        edit: Edit,
+        room: Option<Room>,
+    ) -> Option<Self> {
+        let length = head.content_length? + edit.text.len() as u64 - (edit.end - edit.start) as u64;
+        let mut bytes = head.edited(&client.input, length)?;
+        let mut sending = Self::new(client, head);
+        let body = &sending.bytes[head.length..];
+        bytes.reserve_exact(body.len() + edit.text.len());
+        bytes.extend_from_slice(&body[..edit.start]);
+        bytes.extend_from_slice(edit.text.as_bytes());
+        bytes.extend_from_slice(&body[edit.end..]);
+        let original = std::mem::replace(&mut sending.bytes, bytes);
+        sending.original = Some(Box::new(Original { bytes: original, body: head.length, looked: false, _room: room }));
+        Some(sending)
+    }
+
+    pub(super) fn is_edited(&self) -> bool {
+        self.original.is_some()
+    }
+
+    /// Makes the request what it was.
+    pub(super) fn restore(&mut self) {
+        if let Some(original) = self.original.take() {
+            self.bytes = original.bytes;
+            self.was_refused = true;
+            // It was looked at when the edited one was sent.
+            self.looked_at = self.bytes.len();
         }
     }
 
     /// Puts back a request of which nothing was sent.
     pub(super) fn give_back<IO>(&mut self, client: &mut Client<IO>) {
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let edited = std::mem::take(&mut self.bytes);
+        let mut bytes = self.original.take().map_or(edited, |original| original.bytes);
         bytes.append(&mut client.input);
         client.input = bytes;
     }
@@ -109,6 +164,7 @@ impl Sending {
     /// The server has answered: there will be no other attempt.
     pub(super) fn forget(&mut self) {
         self.keeps = false;
+        self.original = None;
         if self.written == self.bytes.len() {
             self.bytes = Vec::new();
             (self.written, self.looked_at) = (0, 0);
@@ -198,6 +254,14 @@ impl Sending {
             return;
         }
         let Some(request) = open.exchange().and_then(crate::exchange::Exchange::direct_request) else { return };
+        if let Some(original) = &mut self.original {
+            if !original.looked && self.written == self.bytes.len() {
+                request.handed_on(&original.bytes[original.body..]);
+                request.sent();
+                original.looked = true;
+            }
+            return;
+        }
         let bytes = &self.bytes[self.looked_at..self.written];
         // It was found well-formed when it was read.
         self.looked.pass(bytes, |content| request.handed_on(content)).ok();
@@ -290,9 +354,67 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
         }
     }
 
+    pub(super) fn is_edited(&self) -> bool {
+        self.sending.is_edited()
+    }
+
+    /// Reads a response, within bounds, to see whether it is about what was edited. What was read is to be handed on if not.
+    pub(super) async fn is_refusal(&mut self, answer: &mut Answer) -> bool {
+        let Answer { head, bytes } = answer;
+        let (mut framing, mut at, mut text) = (head.body, head.length, Vec::new());
+        let reading = poll_fn(|context| {
+            loop {
+                match framing.pass(&bytes[at..], |content| text.extend_from_slice(content)) {
+                    Ok(used) => at += used,
+                    Err(_malformed) => return Poll::Ready(false),
+                }
+                if framing.is_done() || text.len() > REFUSAL {
+                    return Poll::Ready(framing.is_done());
+                }
+                let server = &mut self.server;
+                let (count, then) = gather(
+                    context,
+                    |context, buffer| server.poll_read(context, buffer),
+                    |_, read, then| {
+                        bytes.extend_from_slice(read);
+                        (read.len(), then)
+                    },
+                );
+                match then {
+                    Then::Pending if count == 0 => return Poll::Pending,
+                    Then::Pending | Then::More => {}
+                    // What is to come of it comes when it is handed on.
+                    Then::End | Then::Broken(_) => return Poll::Ready(false),
+                }
+            }
+        });
+        timeout(REFUSAL_TIME, reading).await == Ok(true) && names_stream_options(&text)
+    }
+
     /// Hands on a response, of which these bytes are here, a head of so many bytes among them.
-    pub(super) async fn relay(&mut self, mut bytes: Vec<u8>, head: usize, framing: Framing) -> End {
-        let mut back = Back { looked: framing, framing, written: 0, flushed: true, end: None, is_clean: true };
+    pub(super) async fn relay(
+        &mut self,
+        mut bytes: Vec<u8>,
+        head: usize,
+        framing: Framing,
+        remover: Option<ChunkRemover>,
+    ) -> End {
+        let mut back = Back {
+            looked: framing,
+            framing,
+            written: 0,
+            flushed: true,
+            end: None,
+            is_clean: true,
+            removing: remover.map(|remover| Box::new(Removing { remover, is_chunked: !framing.is_until_close() })),
+        };
+        if back.removing.is_some() {
+            let body = bytes.split_off(head);
+            let content = back.remove(&body, &mut bytes);
+            back.hand_on(self.open, &content);
+            let mut unlooked = None;
+            return poll_fn(|context| back.poll(self, &mut bytes, &mut unlooked, context)).await;
+        }
         match back.framing.skip(&bytes[head..]) {
             Ok(used) if head + used < bytes.len() => {
                 bytes.truncate(head + used);
@@ -320,6 +442,38 @@ struct Back {
     /// There is nothing more to read.
     end: Option<End>,
     is_clean: bool,
+    /// What takes out of a stream what its client did not ask for.
+    removing: Option<Box<Removing>>,
+}
+
+struct Removing {
+    remover: ChunkRemover,
+    is_chunked: bool,
+}
+
+impl Removing {
+    /// Writes content as it goes to the client.
+    fn write(&self, content: &[u8], to: &mut Vec<u8>) {
+        if content.is_empty() {
+            return;
+        }
+        if !self.is_chunked {
+            to.extend_from_slice(content);
+            return;
+        }
+        to.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        to.extend_from_slice(content);
+        to.extend_from_slice(b"\r\n");
+    }
+
+    /// Nothing more comes. `is_whole` says that this is the body's end.
+    fn finish(&mut self, is_whole: bool, to: &mut Vec<u8>) {
+        let held = self.remover.finish();
+        self.write(&held, to);
+        if is_whole && self.is_chunked {
+            to.extend_from_slice(b"0\r\n\r\n");
+        }
+    }
 }
 
 impl Back {
@@ -387,10 +541,10 @@ impl Back {
                     }
                     return if is_sent { client.poll_gone(context).map(|()| End::ClientGone) } else { Poll::Pending };
                 }
-                Then::End if self.framing.is_until_close() => self.end = Some(End::Complete { is_clean: false }),
                 _ if self.framing.is_done() => self.is_clean = false,
-                Then::End => self.end = Some(End::Broken(UpstreamFailure::Reset)),
-                Then::Broken(error) => self.end = Some(End::Broken(failure(&error))),
+                Then::End if self.framing.is_until_close() => self.ended(End::Complete { is_clean: false }, waiting),
+                Then::End => self.ended(End::Broken(UpstreamFailure::Reset), waiting),
+                Then::Broken(error) => self.ended(End::Broken(failure(&error)), waiting),
             }
         }
     }
@@ -406,6 +560,17 @@ impl Back {
     ) where
         IO: AsyncWrite + Unpin,
     {
+        if self.removing.is_some() {
+            let mut out = Vec::new();
+            let content = self.remove(bytes, &mut out);
+            self.written = 0;
+            if self.write(client, &out, context).is_pending() || self.written < out.len() {
+                waiting.extend_from_slice(&out[self.written..]);
+            }
+            self.written = 0;
+            self.hand_on(open, &content);
+            return;
+        }
         let used = match self.framing.skip(bytes) {
             Ok(used) => used,
             Err(_malformed) => {
@@ -421,6 +586,40 @@ impl Back {
         }
         self.written = 0;
         self.look(open, bytes);
+    }
+
+    /// Takes out of these bytes what the client did not ask for, and writes the rest to `out`. Gives their content.
+    fn remove(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Bytes {
+        let mut content = Vec::with_capacity(bytes.len());
+        let used = self.framing.pass(bytes, |bytes| content.extend_from_slice(bytes));
+        let content = Bytes::from(content);
+        let Some(removing) = &mut self.removing else { return content };
+        let rest = removing.remover.push(&content);
+        removing.write(&rest, out);
+        match used {
+            Ok(used) => {
+                self.is_clean &= used == bytes.len();
+                if self.framing.is_done() {
+                    removing.finish(true, out);
+                }
+            }
+            Err(_malformed) => self.ended(End::Broken(UpstreamFailure::Protocol), out),
+        }
+        content
+    }
+
+    /// The server says no more, though this may not be the body's end. What was held back is handed on first.
+    fn ended(&mut self, end: End, waiting: &mut Vec<u8>) {
+        if let Some(removing) = &mut self.removing {
+            removing.finish(false, waiting);
+        }
+        self.end = Some(end);
+    }
+
+    fn hand_on(&self, open: &mut Open, content: &[u8]) {
+        if let Some(exchange) = open.exchange().filter(|_| !content.is_empty()) {
+            exchange.handed_on(content);
+        }
     }
 
     fn write<IO>(&mut self, client: &mut IO, bytes: &[u8], context: &mut Context<'_>) -> Poll<io::Result<()>>

@@ -12,14 +12,15 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
-use tollgate_llm::{Call, Splicer, identify};
+use tollgate_llm::{Call, Edit, Splicer, identify};
 
 use super::client::Client;
 use super::head::{RequestHead, ResponseHead, with_close};
 use super::pump::{Answer, End, Pump, Sending, Unanswered};
 use crate::exchange::{DirectRequest, Open};
-use crate::http::request::{LARGEST, PAUSE};
+use crate::http::request::{LARGEST, PAUSE, Room};
 use crate::http::service::{self, Context};
+use crate::http::splice::{self, Candidate};
 use crate::observe::{Step, UpstreamEvent};
 use crate::upstream::{Direct, NotDirect, SendError};
 
@@ -53,69 +54,73 @@ where
     let open = Open::new(context.exchange(&call, &head.parts, request), None, context.drain.clone());
     tracing::debug!(host = %context.target.host, method = %head.parts.method, operation = %call.operation, "a request");
     let own = begun.elapsed();
-    let open = match collect(client, context, &head, &call, open).await {
-        Ok(open) => open,
-        Err(turn) => return turn,
+    let shared = &context.shared;
+    let candidate = shared.splicing.candidate(&context.connection.provider, &context.target.host, &call, &head.parts);
+    let collected = match &candidate {
+        Some(_) => collect(client, context, &head).await,
+        None => Ok(Collected::AsItIs),
     };
-    let collected = Instant::now();
-    let sending = Sending::new(client, &head);
-    let exchange = Exchange { client, context, head, call, open, sending };
-    context.shared.observer.took(Step::Request, own + collected.elapsed());
+    let collected_at = Instant::now();
+    let sending = match collected {
+        Ok(Collected::AsItIs) => Sending::new(client, &head),
+        Ok(Collected::ToEdit(edit, room)) => match Sending::edited(client, &head, edit, room) {
+            Some(sending) => sending,
+            None => {
+                open.hand_over();
+                return Turn::Odd;
+            }
+        },
+        Err(error) => {
+            let mut open = open;
+            open.end(Outcome::ClientGone);
+            return Turn::Broken(error);
+        }
+    };
+    let exchange = Exchange { client, context, head, call, open, sending, candidate };
+    shared.observer.took(Step::Request, own + collected_at.elapsed());
     exchange.send().await
 }
 
-/// Reads the whole body of a request that may have to be edited. If it has to be, it is hyper's.
-async fn collect<IO>(
-    client: &mut Client<IO>,
-    context: &Context,
-    head: &RequestHead,
-    call: &Call,
-    mut open: Open,
-) -> Result<Open, Turn>
+/// What came of looking for something to edit.
+enum Collected {
+    AsItIs,
+    /// All of the body is here, and this is to be edited in it.
+    ToEdit(Edit, Option<Room>),
+}
+
+/// Reads a body, within bounds, as long as there may be something to edit in it.
+async fn collect<IO>(client: &mut Client<IO>, context: &Context, head: &RequestHead) -> io::Result<Collected>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let shared = &context.shared;
-    let candidate = shared.splicing.candidate(&context.connection.provider, &context.target.host, call, &head.parts);
-    if candidate.is_none() {
-        return Ok(open);
-    }
+    let splicing = &context.shared.splicing;
     let (mut splicer, mut framing, mut at) = (Splicer::default(), head.body, head.length);
     let mut room = None;
+    let body = &client.input[at..];
+    if framing.is_done_by(body) && memmem::find(body, STREAM).is_none() {
+        // Most requests come as a whole, and do not so much as mention a stream.
+        return Ok(Collected::AsItIs);
+    }
     loop {
-        if framing.is_done_by(&client.input[at..]) && memmem::find(&client.input[at..], STREAM).is_none() {
-            // Most requests come as a whole, and do not so much as mention a stream.
-            break;
-        }
         let Ok(used) = framing.pass(&client.input[at..], |content| splicer.push(content)) else { break };
         at += used;
         if framing.is_done() {
-            if splicer.finish().is_some() {
-                open.hand_over();
-                return Err(Turn::Odd);
-            }
-            break;
+            let edit = splicer.finish();
+            return Ok(edit.map_or(Collected::AsItIs, |edit| Collected::ToEdit(edit, room)));
         }
-        if splicer.is_hopeless()
-            || client.input.len() > LARGEST
-            || !shared.splicing.has_room(&mut room, client.input.len())
-        {
+        let length = client.input.len();
+        if splicer.is_hopeless() || length > LARGEST || !splicing.has_room(&mut room, length) {
             break;
         }
         match timeout(PAUSE, std::future::poll_fn(|context| client.poll_input(context))).await {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => {
-                open.end(Outcome::ClientGone);
-                return Err(Turn::Broken(io::ErrorKind::UnexpectedEof.into()));
-            }
-            Ok(Err(error)) => {
-                open.end(Outcome::ClientGone);
-                return Err(Turn::Broken(error));
-            }
+            Ok(Ok(false)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Err(error)) => return Err(error),
+            // It may be waiting for an answer to what it has sent.
             Err(_elapsed) => break,
         }
     }
-    Ok(open)
+    Ok(Collected::AsItIs)
 }
 
 struct Exchange<'a, IO> {
@@ -125,6 +130,7 @@ struct Exchange<'a, IO> {
     call: Call,
     open: Open,
     sending: Sending,
+    candidate: Option<Candidate>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
@@ -132,12 +138,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let context = Arc::clone(self.context);
         let upstream = &context.shared.upstream;
         let small = self.head.body.is_done() || self.head.content_length.is_some_and(|length| length <= SMALL);
-        let mut resent = false;
+        let (mut resent, mut opened) = (false, false);
         loop {
             let connecting = upstream.direct(&context.target, resent, small, &*context.shared.observer);
             let server = match self.client.unless_gone(connecting).await {
                 Some(Ok(server)) => server,
-                Some(Err(NotDirect::Http2)) if !resent => {
+                Some(Err(NotDirect::Http2)) if !opened => {
                     self.sending.give_back(self.client);
                     self.open.hand_over();
                     return Turn::Odd;
@@ -149,16 +155,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 Some(Err(NotDirect::Failed(error))) => return self.failed(&SendError::from(error)).await,
                 None => return self.gone(),
             };
-            if !resent && let Some(exchange) = self.open.exchange() {
+            if !opened && let Some(exchange) = self.open.exchange() {
                 context.shared.observer.opened(&exchange.opened());
+                if self.sending.is_edited() {
+                    context.shared.observer.upstream(UpstreamEvent::UsageAsked);
+                }
+                opened = true;
             }
             let (started, reused) = (Instant::now(), server.reused);
             self.sending.begin(reused);
             let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
             let host = || Arc::clone(&context.target.host);
             match pump.answer(&self.head.parts.method).await {
-                Ok(answer) => {
+                Ok(mut answer) => {
+                    let may_refuse = pump.is_edited() && splice::may_refuse(answer.head.status);
+                    let is_refusal = may_refuse && pump.is_refusal(&mut answer).await;
                     let server = pump.server;
+                    if is_refusal {
+                        self.restore(server, &answer);
+                        continue;
+                    }
                     return self.answer(server, answer).await;
                 }
                 Err(Unanswered::ClientGone) => return self.gone(),
@@ -184,6 +200,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         }
     }
 
+    /// The server refuses what was edited: the request is sent again as it came.
+    fn restore(&mut self, server: Direct, answer: &Answer) {
+        self.context.shared.observer.upstream(UpstreamEvent::UsageRefused);
+        if !answer.head.closes {
+            server.give_back();
+        }
+        self.sending.restore();
+    }
+
     /// The client has left; dropping the rest cancels the provider's work.
     fn gone(mut self) -> Turn {
         self.open.end(Outcome::ClientGone);
@@ -200,12 +225,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             exchange.not_switched();
             exchange.answered(head.status, &head.fields);
         }
+        let observer = &*self.context.shared.observer;
+        let may_remove = self.sending.is_edited() && !head.fields.contains_key(http::header::TRAILER);
+        let remover = may_remove.then(|| splice::remover(head.status, &head.fields, observer)).flatten();
+        if let Some(candidate) =
+            self.candidate.as_ref().filter(|_| self.sending.was_refused && head.status.is_success())
+        {
+            // Refused again, it was about something else.
+            self.context.shared.splicing.has_refused(candidate);
+        }
         self.sending.forget();
         let drains = self.context.drain.is_draining() && !head.closes;
         let length = edit(&head, &mut bytes, drains);
-        self.context.shared.observer.took(Step::Response, answering.elapsed());
+        observer.took(Step::Response, answering.elapsed());
         let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
-        let end = pump.relay(bytes, length, head.body).await;
+        let end = pump.relay(bytes, length, head.body, remover).await;
         let server = pump.server;
         match end {
             End::Complete { is_clean } => {

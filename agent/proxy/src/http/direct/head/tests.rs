@@ -91,6 +91,25 @@ fn a_response_is_framed_by_its_coding_then_its_length_then_its_connection() {
 }
 
 #[test]
+fn a_head_is_edited_for_another_body_and_left_alone_where_that_would_be_hard() {
+    let text = format!(
+        "POST / HTTP/1.1\r\nAccept-Encoding:  gzip, br\r\nhost: {HOST}\r\nContent-LENGTH:  12 \r\nx: y\r\n\r\n{{}}"
+    );
+    let edited = plain(&text).edited(text.as_bytes(), 1234).expect("it can be");
+    assert_eq!(
+        String::from_utf8(edited).expect("text"),
+        format!(
+            "POST / HTTP/1.1\r\nAccept-Encoding:  identity\r\nhost: {HOST}\r\nContent-LENGTH:  1234 \r\nx: y\r\n\r\n"
+        )
+    );
+    for hard in ["transfer-encoding: chunked\r\n", "content-length: 1\r\naccept-encoding: a\r\naccept-encoding: b\r\n"]
+    {
+        let text = format!("POST / HTTP/1.1\r\nhost: {HOST}\r\n{hard}\r\n");
+        assert_eq!(plain(&text).edited(text.as_bytes(), 1), None, "{hard:?}");
+    }
+}
+
+#[test]
 fn only_what_concerns_our_connection_is_taken_out_of_a_response() {
     let edited = |lines: &str| {
         let head = answered(&format!("HTTP/1.1 200 Fine By Me\r\n{lines}\r\nbody"));
@@ -152,7 +171,7 @@ proptest! {
     /// Whatever is forwarded, both sides find the same end and the same fields in it.
     #[test]
     fn what_is_edited_is_still_the_same_response(
-        lines in prop::collection::vec(("[a-z]{1,8}", "[ -~]{0,12}"), 0..8),
+        lines in prop::collection::vec(("x-[a-z]{1,8}", "[ -~]{0,12}"), 0..8),
         before in any::<bool>(),
     ) {
         let lines: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
