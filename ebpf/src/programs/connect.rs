@@ -29,9 +29,9 @@ pub(crate) const ALLOW: i32 = 1;
 /// The system call fails with EPERM.
 pub(crate) const REFUSE: i32 = 0;
 
-const TCP: u32 = 6;
+pub(crate) const TCP: u32 = 6;
 const UDP: u32 = 17;
-const MPTCP: u32 = 262;
+pub(crate) const MPTCP: u32 = 262;
 
 /// IPv4 sockets.
 #[cgroup_sock_addr(connect4)]

@@ -32,7 +32,10 @@ const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 const UDP: u8 = 17;
 /// The port that name servers are asked at.
 pub(crate) const DOMAIN: u16 = 53;
-const UDP_HEADER: u32 = 8;
+const UDP_HEADER: usize = 8;
+/// Without options.
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
 
 /// A learned address counts for an hour at least, and a week at most.
 const SHORTEST_LIFE: u32 = 3_600;
@@ -69,34 +72,51 @@ pub(crate) fn dns_answer(context: SkBuffContext) -> i32 {
     PASS
 }
 
-/// Where the payload of a datagram from port 53 is.
+/// Where the payload of a datagram from port 53 is. Each packet of the node comes here, so all others leave at once.
 #[inline(always)]
 fn udp_payload(skb: *mut __sk_buff) -> Option<(u32, u32)> {
     // SAFETY: the kernel's context is valid.
     let protocol = unsafe { read_volatile(&raw const (*skb).protocol) };
     let header = match protocol {
         ETH_P_IP => {
-            let [version_and_length, .., protocol]: [u8; 10] = load(skb, 0)?;
-            if protocol != UDP {
+            let packet: &[u8; IPV4_HEADER + UDP_HEADER] = head(skb)?;
+            if packet[9] != UDP {
                 return None;
             }
-            u32::from(version_and_length & 0x0f) * 4
+            let header = usize::from(packet[0] & 0x0f) * 4;
+            if header == IPV4_HEADER && [packet[IPV4_HEADER], packet[IPV4_HEADER + 1]] != DOMAIN.to_be_bytes() {
+                return None;
+            }
+            header
         }
         ETH_P_IPV6 => {
+            let packet: &[u8; IPV6_HEADER + UDP_HEADER] = head(skb)?;
             // Extension headers before UDP do not occur in what is delivered to resolvers.
-            let [next]: [u8; 1] = load(skb, 6)?;
-            if next != UDP {
+            if packet[6] != UDP || [packet[IPV6_HEADER], packet[IPV6_HEADER + 1]] != DOMAIN.to_be_bytes() {
                 return None;
             }
-            40
+            IPV6_HEADER
         }
         _ => return None,
     };
-    let [source, _destination, length, _checksum]: [u16; 4] = load(skb, header)?;
+    let [source, _destination, length, _checksum]: [u16; 4] = load(skb, header as u32)?;
     if source != DOMAIN.to_be() {
+        // After the options of an IPv4 header.
         return None;
     }
-    Some((header + UDP_HEADER, u32::from(u16::from_be(length)).checked_sub(UDP_HEADER)?))
+    let before = UDP_HEADER as u32;
+    Some((header as u32 + before, u32::from(u16::from_be(length)).checked_sub(before)?))
+}
+
+/// The first bytes of the packet, where they are in one piece. The kernel has seen to that for the headers of IP and UDP
+/// before it delivers them.
+#[inline(always)]
+fn head<'a, const LENGTH: usize>(skb: *mut __sk_buff) -> Option<&'a [u8; LENGTH]> {
+    // SAFETY: the kernel's context is valid. These fields have 32 bits in it, and are loaded as pointers.
+    let (start, end) =
+        unsafe { (read_volatile(&raw const (*skb).data) as usize, read_volatile(&raw const (*skb).data_end) as usize) };
+    // SAFETY: the packet has as many bytes, of any value, and stays while the program runs.
+    (start + LENGTH <= end).then(|| unsafe { &*(start as *const [u8; LENGTH]) })
 }
 
 /// Reads a message, and takes its addresses if its question is an intercepted name.

@@ -3,9 +3,10 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::{
-    bindings::BPF_SOCK_OPS_TCP_CONNECT_CB,
+    bindings::{BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock},
     helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie},
     macros::{cgroup_sock, sock_ops},
+    maps::LruHashMap,
     programs::{SockContext, SockOpsContext},
 };
 use aya_log_ebpf::warn;
@@ -14,11 +15,17 @@ use tollgate_ebpf::{
     address::{Address, Key},
 };
 
-use crate::maps::{FLOWS, ORIGINS, QUESTIONS, count};
+use crate::{
+    connect::{MPTCP, TCP},
+    listener::LOCALHOST4,
+    maps::{FLOWS, ORIGINS, QUESTIONS, count},
+};
 
 const AF_INET6: u32 = 10;
 /// For the programs of others on this hook: nothing went wrong.
 const OK: u32 = 1;
+/// As above, where a program answers with a signed number.
+const RELEASED: i32 = 1;
 
 /// Ties the flow to the caller's address and port, which it has now. The SYN has not left yet, so the agent cannot
 /// accept the connection before this is there.
@@ -84,18 +91,40 @@ fn forget(key: &FlowKey, remote_port: u32) {
 }
 
 /// Forgets a socket that is closed. Its flow stays for the agent, which may accept the connection only later.
+///
+/// All sockets of the node end here, and to look one up in a large map is dear, for its place is in no cache. So what a
+/// socket cannot have is told from the socket itself. A flow that is missed (that of a socket which was used again, for
+/// somewhere else) does no harm: its cookie never comes back, and the map evicts it.
 #[cgroup_sock(sock_release)]
 pub(crate) fn release(context: SockContext) -> i32 {
+    let sock = context.sock;
+    // SAFETY: the kernel's context is valid.
+    match unsafe { read_volatile(&raw const (*sock).protocol) } {
+        TCP if !is_to_localhost(sock) => {}
+        TCP | MPTCP => forget_socket(&ORIGINS, sock),
+        _ => forget_socket(&QUESTIONS, sock),
+    }
+    RELEASED
+}
+
+/// Whether the socket was connected to where listeners are.
+#[inline(always)]
+fn is_to_localhost(sock: *mut bpf_sock) -> bool {
+    // SAFETY: the kernel's context is valid. An IPv4 socket has no IPv6 address, an IPv6 one that is connected to an
+    // IPv4-mapped address has both.
+    let (v4, v6) = unsafe { (read_volatile(&raw const (*sock).dst_ip4), address(&raw const (*sock).dst_ip6)) };
+    v4 == LOCALHOST4.to_be() || v6.is_localhost()
+}
+
+/// Removes what a map has of the socket.
+#[inline(always)]
+fn forget_socket<T>(map: &LruHashMap<u64, T>, sock: *mut bpf_sock) {
     // SAFETY: the context is this program's.
-    let cookie = unsafe { bpf_get_socket_cookie(context.sock.cast()) };
-    // Most sockets have neither. To look takes no lock, and to remove takes one even where there is nothing.
-    if ORIGINS.get_ptr(cookie).is_some() {
-        let _evicted = ORIGINS.remove(cookie);
+    let cookie = unsafe { bpf_get_socket_cookie(sock.cast()) };
+    // To look takes no lock, and to remove takes one even where there is nothing.
+    if map.get_ptr(cookie).is_some() {
+        let _evicted = map.remove(cookie);
     }
-    if QUESTIONS.get_ptr(cookie).is_some() {
-        let _evicted = QUESTIONS.remove(cookie);
-    }
-    1
 }
 
 /// An IPv6 address in a context.

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd as _,
     time::Duration,
 };
 
@@ -181,6 +182,28 @@ fn answers_over_ipv6_are_read() {
         let server = (resolver.v6.0.try_clone().expect("a socket"), resolver.v6.1);
         resolver.say(server, &packet);
         assert_eq!(resolver.kernel.addresses(), ["2001:db8:1::6".parse::<IpAddr>().expect("an address")]);
+    });
+}
+
+#[test]
+fn answers_after_ip_options_are_read() {
+    lab(|lab| {
+        let mut resolver = Resolver::start(lab, &options());
+        // Options that do nothing, and their end.
+        let options = [1_u8, 1, 1, 1, 1, 0];
+        // SAFETY: the pointer and the length are those of the array.
+        let status = unsafe {
+            libc::setsockopt(
+                resolver.v4.0.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_OPTIONS,
+                options.as_ptr().cast(),
+                options.len() as u32,
+            )
+        };
+        assert_eq!(status, 0, "{}", std::io::Error::last_os_error());
+        let packet = answer(HOST, vec![address(HOST, "198.51.100.7")], NameEncoding::Compressed);
+        assert_eq!(resolver.learns(&packet), ["198.51.100.7"]);
     });
 }
 

@@ -324,14 +324,14 @@ fn a_socket_is_remembered_until_it_is_closed() {
         let agent = Agent::start(lab, &patient());
         let script = "
 for _ in range(2):
-    open_ones = [socket.create_connection((a, 443)) for a in ('203.0.113.7', '2001:db8::7', '203.0.113.8')]
+    open_ones = [socket.create_connection((a, 443)) for a in ('203.0.113.7', '2001:db8::7', '::ffff:203.0.113.7', '203.0.113.8')]
     say('open'); sys.stdin.readline()
     for s in open_ones: s.close()
     say('closed'); sys.stdin.readline()";
         let mut client = lab.client(script);
         for _ in 0..2 {
             assert_eq!(client.line(), "open");
-            assert_eq!(agent.redirected_sockets(), 2);
+            assert_eq!(agent.redirected_sockets(), 3);
             client.tell("go on");
             assert_eq!(client.line(), "closed");
             assert_eq!(agent.redirected_sockets(), 0);
