@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_ledger::{Id, Opened, Outcome, Record};
@@ -37,6 +37,7 @@ pub(crate) struct Exchange {
     provider: Arc<Provider>,
     caller: Arc<Caller>,
     call: Call,
+    region: Option<Arc<str>>,
     credential: Option<Arc<str>>,
     request: RequestSide,
     response: Option<ResponseMeter>,
@@ -61,10 +62,12 @@ impl Exchange {
         request: impl Into<RequestSide>,
         settler: Arc<Settler>,
     ) -> Self {
+        let started_at = SystemTime::now();
         Self {
-            id: Id::new(),
+            id: Id::at(started_at),
             started: Instant::now(),
-            started_at: SystemTime::now(),
+            started_at,
+            region: provider.region(&host).map(Arc::from),
             host,
             provider,
             caller,
@@ -230,7 +233,7 @@ impl Exchange {
             id: self.id,
             started: self.started_at,
             provider: Arc::clone(&self.provider.name),
-            region: self.region(),
+            region: self.region.clone(),
             host: Arc::clone(&self.host),
             // Should the agent crash: what was called on it has rows of its own.
             operation: if self.call.is_websocket { Operation::Session } else { self.call.operation },
@@ -238,10 +241,6 @@ impl Exchange {
             credential: self.credential.clone(),
             caller: Arc::clone(&self.caller),
         }
-    }
-
-    fn region(&self) -> Option<Arc<str>> {
-        self.provider.region(&self.host).map(Arc::from)
     }
 
     fn settle(mut self, outcome: Outcome, duration: Duration, drain: &drain::Watch) {
@@ -262,7 +261,7 @@ impl Exchange {
             duration,
             time_to_first_byte: self.first_byte,
             time_to_first_token: self.first_token,
-            region: self.region(),
+            region: self.region.clone(),
             provider: Arc::clone(&self.provider.name),
             host: Arc::clone(&self.host),
             operation: self.call.operation,
@@ -387,21 +386,21 @@ fn is_stream(content_type: &str) -> bool {
 }
 
 /// The provider's own name for an exchange: OpenAI's, Anthropic's, Amazon's, Azure's, and who follows them.
-const REQUEST_IDS: [&str; 7] = [
-    "x-request-id",
-    "request-id",
-    "x-amzn-requestid",
-    "apim-request-id",
-    "x-ms-request-id",
-    "x-goog-request-id",
-    "x-cloud-trace-context",
+const REQUEST_IDS: [HeaderName; 7] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-amzn-requestid"),
+    HeaderName::from_static("apim-request-id"),
+    HeaderName::from_static("x-ms-request-id"),
+    HeaderName::from_static("x-goog-request-id"),
+    HeaderName::from_static("x-cloud-trace-context"),
 ];
 
 /// No provider's is longer. Records and logs are not for whatever else a server may send.
 const MAX_REQUEST_ID: usize = 128;
 
 fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
-    let id = REQUEST_IDS.into_iter().find_map(|name| headers.get(name))?.to_str().ok()?.trim();
+    let id = REQUEST_IDS.iter().find_map(|name| headers.get(name))?.to_str().ok()?.trim();
     let is_sane = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     is_sane.then(|| id.into())
 }
@@ -431,7 +430,7 @@ impl Open {
     }
 
     /// Somebody else begins it anew, and nothing of it has left.
-    pub(crate) fn hand_over(mut self) {
+    pub(crate) fn hand_over(&mut self) {
         if let Some(exchange) = &mut self.exchange.take() {
             exchange.settled = true;
         }

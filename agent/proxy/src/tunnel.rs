@@ -204,7 +204,7 @@ mod tests {
             real_writes.write_all(&down).await.expect("open");
             real_writes.shutdown().await.expect("open");
         };
-        let (_, _, read_up, read_down) =
+        let ((), (), read_up, read_down) =
             tokio::join!(upwards, downwards, real_reads.read_to_end(&mut sent), app_reads.read_to_end(&mut received));
         read_up.and(read_down).expect("complete");
         assert!(sent == up && received == down, "not a byte differs");
@@ -219,7 +219,7 @@ mod tests {
         let tunnel = carrying(client, server, b"");
         let writer = tokio::spawn(async move {
             // Until it is broken off.
-            while real.write_all(&[7; 64 * 1024]).await.is_ok() {}
+            while real.write_all(&vec![7; 64 * 1024]).await.is_ok() {}
         });
         let mut read = vec![0; 8 << 20];
         app.read_exact(&mut read).await.expect("carried");

@@ -6,11 +6,13 @@
 //! ```
 //! A connection is one task, its exchanges one after the other. While nothing flows it holds no buffers.
 
+mod back;
 mod client;
 mod framing;
 mod head;
 mod pump;
 mod scratch;
+mod sending;
 mod turn;
 
 use std::io;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName,
+    HeaderValue,
 };
 use http::{Method, Response, StatusCode, request};
 use http_body::Frame;
@@ -38,8 +39,14 @@ const REFUSED_FOR: Duration = Duration::from_hours(6);
 const REFUSING: usize = 1024;
 
 /// Fields that vouch for the body's bytes.
-const DIGESTS: [&str; 6] =
-    ["content-md5", "digest", "content-digest", "repr-digest", "signature-input", "x-amz-content-sha256"];
+const DIGESTS: [HeaderName; 6] = [
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("signature-input"),
+    HeaderName::from_static("x-amz-content-sha256"),
+];
 
 /// What the requests of all connections have in common for this.
 pub(super) struct Splicing {
@@ -173,7 +180,7 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
 /// Whether an edit would be noticed, or the client waits for a word of the provider before it sends the body.
 fn is_vouched_for(headers: &HeaderMap) -> bool {
     let signed = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
-    signed || headers.contains_key(EXPECT) || DIGESTS.iter().any(|name| headers.contains_key(*name))
+    signed || headers.contains_key(EXPECT) || DIGESTS.iter().any(|name| headers.contains_key(name))
 }
 
 /// Edits a request whose body was collected as a whole.

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, AlertDescription};
 use tollgate_tls::UpstreamTlsError;
 
-use super::direct::NotDirect;
+use super::direct::{NotDirect, Stream};
 use super::error::ConnectError;
 use super::peer::Peer;
 use super::wire::{Watched, Wire};
@@ -46,20 +46,14 @@ pub(super) enum Connected {
     Http2(http2::SendRequest<RequestBody>, Arc<Wire>, Arc<Peer>),
 }
 
-/// A connection that speaks HTTP/1.1, before anything was said on it.
-pub(super) enum Raw {
-    Tls(TlsStream<TcpStream>),
-    Plain(TcpStream),
-}
-
 impl Inner {
     /// Connects to the target for HTTP/1.1, and leaves speaking it to the caller.
-    pub(super) async fn connect_raw(&self, target: &Target) -> Result<Raw, NotDirect> {
+    pub(super) async fn connect_raw(&self, target: &Target) -> Result<Stream, NotDirect> {
         let connected = async {
             if target.plain {
-                return Ok(Raw::Plain(self.tcp(target).await?));
+                return Ok(Stream::Plain(self.tcp(target).await?));
             }
-            Ok(Raw::Tls(self.tls(target, Offer::Http1).await?))
+            Ok(Stream::Tls(Box::new(self.tls(target, Offer::Http1).await?)))
         };
         connected.await.map_err(|refused| match refused {
             Refused::Protocol => NotDirect::Http2,

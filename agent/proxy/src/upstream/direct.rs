@@ -14,7 +14,6 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::client::TlsStream;
 
-use super::connect::Raw;
 use super::error::ConnectError;
 use super::pool::Key;
 use super::{Limits, Target, Upstream};
@@ -74,7 +73,7 @@ impl Upstream {
         }
         let started = Instant::now();
         let io = match inner.connect_raw(target).await {
-            Ok(raw) => raw,
+            Ok(io) => io,
             Err(error) => {
                 if let NotDirect::Failed(_) = &error {
                     observer.upstream(UpstreamEvent::ConnectFailed);
@@ -84,10 +83,6 @@ impl Upstream {
         };
         observer.took(Step::Connect, started.elapsed());
         observer.upstream(UpstreamEvent::Connected { http2: false });
-        let io = match io {
-            Raw::Tls(stream) => Stream::Tls(Box::new(stream)),
-            Raw::Plain(stream) => Stream::Plain(stream),
-        };
         let idle = inner.limits.idle_timeout;
         Ok(Direct { io, key, reused: false, idle, pool: Arc::clone(&inner.direct) })
     }

@@ -149,9 +149,8 @@ impl Chunked {
                 let digit = (byte as char).to_digit(16).ok_or(Malformed)?;
                 Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
-            (Self::Size { size, digits: 1.. }, b'\r') => Self::SizeLineFeed { size },
             (Self::Size { size, digits: 1.. }, b';' | b' ' | b'\t') => Self::Extension { size, left: MAX_EXTENSION },
-            (Self::Extension { size, .. }, b'\r') => Self::SizeLineFeed { size },
+            (Self::Size { size, digits: 1.. } | Self::Extension { size, .. }, b'\r') => Self::SizeLineFeed { size },
             (Self::SizeLineFeed { size: 0 }, b'\n') => Self::LineStart { left: MAX_TRAILERS },
             (Self::SizeLineFeed { size }, b'\n') => Self::Data { left: size },
             (Self::DataReturn, b'\r') => Self::DataLineFeed,

@@ -16,7 +16,8 @@ use tollgate_llm::{Call, Edit, Splicer, identify};
 
 use super::client::Client;
 use super::head::{RequestHead, ResponseHead, with_close};
-use super::pump::{Answer, End, Pump, Sending, Unanswered};
+use super::pump::{Answer, End, Pump, Unanswered};
+use super::sending::Sending;
 use crate::exchange::{DirectRequest, Open};
 use crate::http::request::{LARGEST, PAUSE, Room};
 use crate::http::service::{self, Context};
@@ -51,7 +52,7 @@ where
     let path = head.parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let call = identify(&context.connection.provider, &head.parts.method, path);
     let request = DirectRequest::new(service::meter(&call, &head.parts));
-    let open = Open::new(context.exchange(&call, &head.parts, request), None, context.drain.clone());
+    let mut open = Open::new(context.exchange(&call, &head.parts, request), None, context.drain.clone());
     tracing::debug!(host = %context.target.host, method = %head.parts.method, operation = %call.operation, "a request");
     let own = begun.elapsed();
     let shared = &context.shared;
@@ -63,20 +64,19 @@ where
     let collected_at = Instant::now();
     let sending = match collected {
         Ok(Collected::AsItIs) => Sending::new(client, &head),
-        Ok(Collected::ToEdit(edit, room)) => match Sending::edited(client, &head, edit, room) {
-            Some(sending) => sending,
-            None => {
+        Ok(Collected::ToEdit(edit, room)) => {
+            let Some(sending) = Sending::edited(client, &head, edit, room) else {
                 open.hand_over();
                 return Turn::Odd;
-            }
-        },
+            };
+            sending
+        }
         Err(error) => {
-            let mut open = open;
             open.end(Outcome::ClientGone);
             return Turn::Broken(error);
         }
     };
-    let exchange = Exchange { client, context, head, call, open, sending, candidate };
+    let mut exchange = Exchange { client, context, head, call, open, sending, candidate };
     shared.observer.took(Step::Request, own + collected_at.elapsed());
     exchange.send().await
 }
@@ -101,8 +101,8 @@ where
         // Most requests come as a whole, and do not so much as mention a stream.
         return Ok(Collected::AsItIs);
     }
-    loop {
-        let Ok(used) = framing.pass(&client.input[at..], |content| splicer.push(content)) else { break };
+    // A malformed body is found out by whoever sends it on.
+    while let Ok(used) = framing.pass(&client.input[at..], |content| splicer.push(content)) {
         at += used;
         if framing.is_done() {
             let edit = splicer.finish();
@@ -134,7 +134,7 @@ struct Exchange<'a, IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
-    async fn send(mut self) -> Turn {
+    async fn send(&mut self) -> Turn {
         let context = Arc::clone(self.context);
         let upstream = &context.shared.upstream;
         let small = self.head.body.is_done() || self.head.content_length.is_some_and(|length| length <= SMALL);
@@ -210,12 +210,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 
     /// The client has left; dropping the rest cancels the provider's work.
-    fn gone(mut self) -> Turn {
+    fn gone(&mut self) -> Turn {
         self.open.end(Outcome::ClientGone);
         Turn::Broken(io::ErrorKind::ConnectionAborted.into())
     }
 
-    async fn answer(mut self, mut server: Direct, answer: Answer) -> Turn {
+    async fn answer(&mut self, mut server: Direct, answer: Answer) -> Turn {
         let answering = Instant::now();
         let Answer { head, mut bytes } = answer;
         if let Some(time) = head.keeps_for {
@@ -260,7 +260,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 
     /// Answers in the place of a provider that gave no answer.
-    async fn failed(mut self, error: &SendError) -> Turn {
+    async fn failed(&mut self, error: &SendError) -> Turn {
         tracing::warn!(host = %self.context.target.host, %error, "a provider could not be reached or did not answer");
         let outcome = Outcome::UpstreamFailed(error.failure());
         let retry_after = error.is_transient().then_some("1");
@@ -274,7 +274,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         turn
     }
 
-    async fn refuse(mut self, status: StatusCode, message: &str, retry_after: Option<&str>) -> Turn {
+    async fn refuse(&mut self, status: StatusCode, message: &str, retry_after: Option<&str>) -> Turn {
         let refusal = service::words(self.call.dialect, status, message);
         self.say(refusal, retry_after).await
     }

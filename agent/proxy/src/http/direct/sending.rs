@@ -1,0 +1,237 @@
+//! A request on its way to the server, and what is kept of it for another attempt.
+
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tollgate_llm::Edit;
+
+use super::client::Client;
+use super::framing::Framing;
+use super::head::RequestHead;
+use super::pump::Unanswered;
+use crate::exchange::{Exchange, Open};
+use crate::http::request::Room;
+use crate::upstream::Direct;
+
+/// How much of a request is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
+const KEPT: usize = 256 * 1024;
+
+/// How much of a request may wait for a server that does not read.
+const WAITING: usize = 64 * 1024;
+
+/// A request on its way.
+#[expect(clippy::struct_excessive_bools, reason = "each is something else that happened to it")]
+pub(super) struct Sending {
+    /// What is here of it and not written, and all of it from the start while that is kept.
+    bytes: Vec<u8>,
+    written: usize,
+    /// How far the client's bytes go that are here.
+    body: Framing,
+    /// How far they were looked at, which begins behind the head.
+    looked: Framing,
+    looked_at: usize,
+    keeps: bool,
+    /// What was written is not here any more.
+    lost: bool,
+    /// The server takes no more. Its answer may be on its way.
+    refused: bool,
+    flushed: bool,
+    /// The request as it came, where its body was edited.
+    original: Option<Box<Original>>,
+    /// The server would not have what was edited.
+    pub(super) was_refused: bool,
+}
+
+/// A request before it was edited.
+struct Original {
+    bytes: Vec<u8>,
+    /// Where its body begins.
+    body: usize,
+    looked: bool,
+    _room: Option<Room>,
+}
+
+impl Sending {
+    /// Takes the request, as far as it is here, out of what the client has sent.
+    pub(super) fn new<IO>(client: &mut Client<IO>, head: &RequestHead) -> Self {
+        let mut body = head.body;
+        // A malformed body is found out when it is read on.
+        let used = head.length + body.skip(&client.input[head.length..]).unwrap_or(0);
+        let rest = client.input.split_off(used);
+        let bytes = std::mem::replace(&mut client.input, rest);
+        Self {
+            bytes,
+            written: 0,
+            body,
+            looked: head.body,
+            looked_at: head.length,
+            keeps: false,
+            lost: false,
+            refused: false,
+            flushed: false,
+            original: None,
+            was_refused: false,
+        }
+    }
+
+    /// The same, with an edit in its body, which must be here as a whole. Nothing where the head would have to be written anew.
+    pub(super) fn edited<IO>(
+        client: &mut Client<IO>,
+        head: &RequestHead,
+        edit: Edit,
+        room: Option<Room>,
+    ) -> Option<Self> {
+        let length = head.content_length? + edit.text.len() as u64 - (edit.end - edit.start) as u64;
+        let mut bytes = head.edited(&client.input, length)?;
+        let mut sending = Self::new(client, head);
+        let body = &sending.bytes[head.length..];
+        bytes.reserve_exact(body.len() + edit.text.len());
+        bytes.extend_from_slice(&body[..edit.start]);
+        bytes.extend_from_slice(edit.text.as_bytes());
+        bytes.extend_from_slice(&body[edit.end..]);
+        let original = std::mem::replace(&mut sending.bytes, bytes);
+        sending.original = Some(Box::new(Original { bytes: original, body: head.length, looked: false, _room: room }));
+        Some(sending)
+    }
+
+    pub(super) fn is_edited(&self) -> bool {
+        self.original.is_some()
+    }
+
+    /// Makes the request what it was.
+    pub(super) fn restore(&mut self) {
+        if let Some(original) = self.original.take() {
+            self.bytes = original.bytes;
+            self.was_refused = true;
+            // It was looked at when the edited one was sent.
+            self.looked_at = self.bytes.len();
+        }
+    }
+
+    /// Puts back a request of which nothing was sent.
+    pub(super) fn give_back<IO>(&mut self, client: &mut Client<IO>) {
+        let edited = std::mem::take(&mut self.bytes);
+        let mut bytes = self.original.take().map_or(edited, |original| original.bytes);
+        bytes.append(&mut client.input);
+        client.input = bytes;
+    }
+
+    /// Sends it from the start. Only a connection that was used before may turn out stale, and then it is sent again.
+    pub(super) fn begin(&mut self, reused: bool) {
+        (self.keeps, self.written, self.refused, self.flushed) = (reused, 0, false, false);
+    }
+
+    pub(super) fn can_repeat(&self) -> bool {
+        !self.lost
+    }
+
+    /// The server has answered: there will be no other attempt.
+    pub(super) fn forget(&mut self) {
+        self.keeps = false;
+        self.original = None;
+        if self.written == self.bytes.len() {
+            self.bytes = Vec::new();
+            (self.written, self.looked_at) = (0, 0);
+        }
+    }
+
+    /// Whether the client has sent all, and all of it was handed on.
+    pub(super) fn is_done(&self) -> bool {
+        self.body.is_done() && self.written == self.bytes.len()
+    }
+
+    /// Sends what is here and what comes. Ready when the server has all of it.
+    pub(super) fn poll<IO>(
+        &mut self,
+        client: &mut Client<IO>,
+        server: &mut Direct,
+        open: &mut Open,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Unanswered>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            while self.written < self.bytes.len() && !self.refused {
+                match server.poll_write(context, &self.bytes[self.written..]) {
+                    Poll::Ready(Ok(count @ 1..)) => {
+                        self.written += count;
+                        self.flushed = false;
+                    }
+                    // It may have answered and closed before it has read the request, and its answer is still there to be read.
+                    Poll::Ready(_) => self.refused = true,
+                    Poll::Pending => break,
+                }
+            }
+            if self.refused {
+                self.written = self.bytes.len();
+            }
+            self.look(open);
+            if !self.flushed && !self.refused {
+                match server.poll_flush(context) {
+                    Poll::Ready(Ok(())) => self.flushed = true,
+                    Poll::Ready(Err(_)) => self.refused = true,
+                    Poll::Pending => {}
+                }
+            }
+            let waiting = self.bytes.len() - self.written;
+            if self.body.is_done() {
+                return if waiting == 0 && (self.flushed || self.refused) {
+                    Poll::Ready(Ok(()))
+                } else {
+                    Poll::Pending
+                };
+            }
+            self.shrink();
+            if waiting >= WAITING {
+                return Poll::Pending;
+            }
+            if client.input.is_empty() {
+                match client.poll_input(context) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(Err(Unanswered::ClientGone)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let used = self.body.skip(&client.input).map_err(|_malformed| Unanswered::Malformed)?;
+            self.bytes.extend_from_slice(&client.input[..used]);
+            client.input.drain(..used);
+        }
+    }
+
+    /// Lets go of what was written, unless it is kept.
+    fn shrink(&mut self) {
+        if self.keeps && self.bytes.len() <= KEPT {
+            return;
+        }
+        self.keeps = false;
+        if self.written > 0 && self.looked_at == self.written {
+            self.lost = true;
+            self.bytes.drain(..self.written);
+            (self.written, self.looked_at) = (0, 0);
+        }
+    }
+
+    /// Shows the meter what has been written.
+    fn look(&mut self, open: &mut Open) {
+        if self.looked_at >= self.written {
+            return;
+        }
+        let Some(request) = open.exchange().and_then(Exchange::direct_request) else { return };
+        if let Some(original) = &mut self.original {
+            if !original.looked && self.written == self.bytes.len() {
+                request.handed_on(&original.bytes[original.body..]);
+                request.sent();
+                original.looked = true;
+            }
+            return;
+        }
+        let bytes = &self.bytes[self.looked_at..self.written];
+        // It was found well-formed when it was read.
+        self.looked.pass(bytes, |content| request.handed_on(content)).ok();
+        self.looked_at = self.written;
+        if self.body.is_done() && self.written == self.bytes.len() {
+            request.sent();
+        }
+    }
+}
