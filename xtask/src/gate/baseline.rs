@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+
+use crate::shell;
 
 /// More than this many times the instructions is a gross regression. Processors and C libraries differ by a percent or two.
 const WORSE: f64 = 1.10;
@@ -43,8 +46,7 @@ pub(super) struct Line<'a> {
 impl Baseline {
     /// Counts on this machine.
     pub(super) fn new(rustc: String, instructions: impl IntoIterator<Item = (String, u64)>) -> Self {
-        let architecture = std::env::consts::ARCH.to_owned();
-        Self { architecture, rustc, instructions: instructions.into_iter().collect() }
+        Self { architecture: architecture(), rustc, instructions: instructions.into_iter().collect() }
     }
 
     pub(super) fn read(path: &Path) -> Result<Self> {
@@ -90,6 +92,26 @@ impl Baseline {
             Line { case, before, now, verdict: verdict(before, now) }
         })
     }
+}
+
+/// What decides, beside the compiler, which instructions are taken: libraries choose by the processor's features, as far as valgrind has
+/// them, and much is the C library's own.
+fn architecture() -> String {
+    let libc = shell::output(Command::new("getconf").arg("GNU_LIBC_VERSION"));
+    let libc = libc.unwrap_or_else(|_| "another C library".to_owned());
+    let mut words = vec![std::env::consts::ARCH, libc.trim()];
+    #[cfg(target_arch = "x86_64")]
+    words.extend(
+        [
+            ("avx2", is_x86_feature_detected!("avx2")),
+            ("bmi2", is_x86_feature_detected!("bmi2")),
+            ("aes", is_x86_feature_detected!("aes")),
+            ("pclmulqdq", is_x86_feature_detected!("pclmulqdq")),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_there)| is_there.then_some(name)),
+    );
+    words.join(" ")
 }
 
 fn verdict(before: Option<u64>, now: Option<u64>) -> Verdict {
