@@ -62,8 +62,11 @@ impl Removing {
 
 impl Back {
     pub(super) fn new(framing: Framing, remover: Option<ChunkRemover>) -> Self {
-        let is_chunked = !framing.is_until_close();
-        let removing = remover.map(|remover| Box::new(Removing { remover, is_chunked }));
+        let is_chunked = framing.is_chunked();
+        // Where there is no body, or one of a length, nothing can be taken out.
+        let removing = remover
+            .filter(|_| is_chunked || framing.is_until_close())
+            .map(|remover| Box::new(Removing { remover, is_chunked }));
         Self { framing, looked: framing, written: 0, flushed: true, end: None, is_clean: true, removing }
     }
 
@@ -105,10 +108,10 @@ impl Back {
         let mut is_sent = sending.is_done();
         if !is_sent {
             match sending.poll(client, server, open, context) {
-                Poll::Ready(Ok(())) => is_sent = true,
                 Poll::Ready(Err(Unanswered::ClientGone)) => return Poll::Ready(End::ClientGone),
-                // The server was told nothing false, and its answer stands.
-                Poll::Ready(Err(_)) | Poll::Pending => {}
+                // Of a malformed request, the server was told nothing false, and its answer stands.
+                Poll::Ready(Ok(()) | Err(_)) => is_sent = true,
+                Poll::Pending => {}
             }
         }
         loop {

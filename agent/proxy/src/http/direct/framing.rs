@@ -51,6 +51,8 @@ enum Chunked {
     },
     LastLineFeed,
     End,
+    /// It was malformed, and stays so: whoever asks again must not be told of another end.
+    Malformed,
 }
 
 /// A body whose bytes are not what its framing says.
@@ -77,6 +79,11 @@ impl Framing {
         matches!(self.0, Kind::Length(left) if left <= bytes.len() as u64)
     }
 
+    /// Whether it comes in chunks.
+    pub(super) fn is_chunked(&self) -> bool {
+        matches!(self.0, Kind::Chunked(_))
+    }
+
     /// Whether only the close of the connection ends it.
     pub(super) fn is_until_close(&self) -> bool {
         self.0 == Kind::UntilClose
@@ -97,7 +104,13 @@ impl Framing {
                 }
                 Ok(used)
             }
-            Kind::Chunked(state) => chunked(state, bytes, look),
+            Kind::Chunked(state) => {
+                let used = chunked(state, bytes, look);
+                if used.is_err() {
+                    *state = Chunked::Malformed;
+                }
+                used
+            }
         }
     }
 

@@ -97,3 +97,14 @@ proptest! {
         prop_assert_eq!(read(Framing::CHUNKED, bytes.as_bytes(), piece), read(Framing::CHUNKED, bytes.as_bytes(), 1));
     }
 }
+
+#[test]
+fn what_was_malformed_stays_so() {
+    let mut framing = Framing::CHUNKED;
+    assert_eq!(framing.skip(b"2\r\na"), Ok(4));
+    // Read again from where it broke off, this is the end of a trailer.
+    for _ in 0..2 {
+        assert_eq!(framing.skip(b"\n\r\n0\r\nab\rX"), Err(Malformed));
+    }
+    assert!(!framing.is_done());
+}
