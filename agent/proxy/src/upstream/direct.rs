@@ -1,8 +1,9 @@
 //! Connections whose HTTP/1.1 is read and written by `http::direct`: bytes in, bytes out, and a place to wait for the next request.
 
 use std::collections::HashMap;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::client::TlsStream;
 
@@ -31,6 +33,8 @@ pub(crate) struct Direct {
     /// Whether it carried a request before.
     pub(crate) reused: bool,
     idle: Duration,
+    /// Why nothing more can be read. The kernel says it once.
+    broken: Option<io::ErrorKind>,
     pool: Arc<DirectPool>,
 }
 
@@ -84,7 +88,7 @@ impl Upstream {
         observer.took(Step::Connect, started.elapsed());
         observer.upstream(UpstreamEvent::Connected { http2: false });
         let idle = inner.limits.idle_timeout;
-        Ok(Direct { io, key, reused: false, idle, pool: Arc::clone(&inner.direct) })
+        Ok(Direct { io, key, reused: false, idle, broken: None, pool: Arc::clone(&inner.direct) })
     }
 
     /// How soon a used connection must break for its request to be sent again.
@@ -95,7 +99,14 @@ impl Upstream {
 
 impl Direct {
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_read(context, buffer)
+        if let Some(kind) = self.broken {
+            return Poll::Ready(Err(kind.into()));
+        }
+        let read = self.io.poll_read(context, buffer);
+        if let Poll::Ready(Err(error)) = &read {
+            self.broken = Some(error.kind());
+        }
+        read
     }
 
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -120,7 +131,7 @@ impl Direct {
 
     /// The response is complete, and the connection may carry another request.
     pub(crate) fn give_back(mut self) {
-        if self.io.is_silent() {
+        if self.broken.is_none() && self.io.is_silent() {
             let pool = Arc::clone(&self.pool);
             pool.put(self);
         }
@@ -138,7 +149,9 @@ impl Stream {
     /// Whether nothing came and the server has not closed: what comes between two requests is an end, or no HTTP.
     fn is_silent(&mut self) -> bool {
         let mut byte = [0];
-        self.poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte)).is_pending()
+        let reading = poll_fn(|context| self.poll_read(context, &mut ReadBuf::new(&mut byte)));
+        // A task that has done much is told that there is nothing, whatever there is.
+        pin!(unconstrained(reading)).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 
@@ -181,6 +194,7 @@ impl DirectPool {
                 key: key.clone(),
                 reused: true,
                 idle: self.limits.idle_timeout,
+                broken: None,
                 pool: Arc::clone(self),
             };
             if now < last.until && direct.io.is_silent() {
