@@ -103,8 +103,8 @@ impl Sending {
         if let Some(original) = self.original.take() {
             self.bytes = original.bytes;
             self.was_refused = true;
-            // It was looked at when the edited one was sent.
-            self.looked_at = self.bytes.len();
+            // It was looked at when all of the edited one was sent.
+            self.looked_at = if original.looked { self.bytes.len() } else { original.body };
         }
     }
 
@@ -135,9 +135,14 @@ impl Sending {
         }
     }
 
-    /// Whether the client has sent all, and all of it was handed on.
+    /// Whether the client has sent all.
+    pub(super) fn is_received(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Whether the server has all of it.
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_done() && self.written == self.bytes.len()
+        self.body.is_done() && self.written == self.bytes.len() && self.flushed && !self.refused
     }
 
     /// Sends what is here and what comes. Ready when the server has all of it.
@@ -176,11 +181,11 @@ impl Sending {
             }
             let waiting = self.bytes.len() - self.written;
             if self.body.is_done() {
-                return if waiting == 0 && (self.flushed || self.refused) {
-                    Poll::Ready(Ok(()))
-                } else {
-                    Poll::Pending
-                };
+                if waiting > 0 || !(self.flushed || self.refused) {
+                    return Poll::Pending;
+                }
+                self.release();
+                return Poll::Ready(Ok(()));
             }
             self.shrink();
             if waiting >= WAITING {
@@ -196,6 +201,15 @@ impl Sending {
             let used = self.body.skip(&client.input).map_err(|_malformed| Unanswered::Malformed)?;
             self.bytes.extend_from_slice(&client.input[..used]);
             client.input.drain(..used);
+        }
+    }
+
+    /// Lets go of what was sent, where nobody may need it again: its answer may take minutes.
+    fn release(&mut self) {
+        if !self.keeps && self.original.is_none() {
+            self.lost = true;
+            self.bytes = Vec::new();
+            (self.written, self.looked_at) = (0, 0);
         }
     }
 

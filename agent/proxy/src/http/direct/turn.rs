@@ -203,10 +203,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     /// The server refuses what was edited: the request is sent again as it came.
     fn restore(&mut self, server: Direct, answer: &Answer) {
         self.context.shared.observer.upstream(UpstreamEvent::UsageRefused);
-        if !answer.head.closes {
+        let (mut framing, body) = (answer.head.body, &answer.bytes[answer.head.length..]);
+        let is_clean = framing.skip(body) == Ok(body.len());
+        self.give_back(server, is_clean, answer.head.closes);
+        self.sending.restore();
+    }
+
+    /// Keeps a connection for another request, if both messages on it have ended and neither side wants it closed.
+    fn give_back(&self, server: Direct, is_clean: bool, closes: bool) {
+        if is_clean && self.sending.is_done() && !closes && !self.head.closes {
             server.give_back();
         }
-        self.sending.restore();
     }
 
     /// The client has left; dropping the rest cancels the provider's work.
@@ -243,13 +250,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let server = pump.server;
         match end {
             End::Complete { is_clean } => {
-                let is_sent = self.sending.is_done();
-                if is_sent && is_clean && !head.closes {
-                    server.give_back();
-                }
+                self.give_back(server, is_clean, head.closes);
                 self.open.end(Outcome::Completed);
                 // The rest of a request that was answered early would be taken for the next one.
-                if head.closes || self.head.closes || drains || !is_sent { Turn::Last } else { Turn::Again }
+                let is_received = self.sending.is_received();
+                if head.closes || self.head.closes || drains || !is_received { Turn::Last } else { Turn::Again }
             }
             End::ClientGone => self.gone(),
             End::Broken(failure) => {
@@ -280,8 +285,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 
     async fn say(&mut self, refusal: Response<Bytes>, retry_after: Option<&str>) -> Turn {
-        let is_sent = self.sending.is_done();
-        let closes = !is_sent || self.head.closes || self.context.drain.is_draining();
+        let closes = !self.sending.is_received() || self.head.closes || self.context.drain.is_draining();
         let text = written(refusal, retry_after, closes, self.head.parts.method == Method::HEAD);
         match self.client.say(&text).await {
             Err(error) => Turn::Broken(error),
