@@ -5,6 +5,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use memchr::memchr2;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -12,7 +13,7 @@ use super::Served;
 use super::head::{self, Found, RequestHead};
 use super::scratch::{Then, gather};
 use crate::drain;
-use crate::http::{FIRST_REQUEST, HEAD};
+use crate::http::{FIRST_REQUEST, HEAD, MAX_BUFFER};
 
 /// How much is read of what a client sends before its time: the next request while the last is being answered.
 const AHEAD: usize = 64 * 1024;
@@ -52,13 +53,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         let mut seen = 0;
         let next = poll_fn(|context| {
             loop {
-                if self.input.len() > seen {
+                // Byte by byte, a head would be read as often as it has bytes.
+                let news = &self.input[seen..];
+                let is_news = seen == 0 || self.input.len() >= MAX_BUFFER || memchr2(b'\r', b'\n', news).is_some();
+                if !news.is_empty() && is_news {
                     match head::request(&self.input, host) {
                         Found::Head(head) => return Poll::Ready(Ok(Next::Head(head))),
                         Found::Odd => return Poll::Ready(Ok(Next::Odd)),
-                        Found::Part => seen = self.input.len(),
+                        Found::Part => {}
                     }
                 }
+                seen = self.input.len();
                 match self.poll_input(context) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) if self.input.is_empty() => return Poll::Ready(Ok(Next::Closed)),

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use http::{Method, StatusCode};
+use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::UpstreamFailure;
@@ -16,8 +17,12 @@ use super::head::{self, NotHttp, ResponseHead};
 use super::scratch::{Then, gather};
 use super::sending::Sending;
 use crate::exchange::Open;
+use crate::http::MAX_BUFFER;
 use crate::http::splice::{REFUSAL, REFUSAL_TIME};
 use crate::upstream::Direct;
+
+/// The same with the framing of its chunks.
+const FRAMED_REFUSAL: usize = 4 * REFUSAL;
 
 /// Why a request has no answer.
 pub(super) enum Unanswered {
@@ -67,9 +72,13 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
 
     /// Sends the request and waits for the head of the final response. Informational ones are handed on.
     pub(super) async fn answer(&mut self, method: &Method) -> Result<Answer, Unanswered> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut informed) = (Vec::new(), false);
         loop {
-            let head = poll_fn(|context| self.poll_head(context, &mut bytes, method)).await?;
+            let head = match poll_fn(|context| self.poll_head(context, &mut bytes, method)).await {
+                // Whoever has said something is at work on the request.
+                Err(Unanswered::Closed { unseen }) => return Err(Unanswered::Closed { unseen: unseen && !informed }),
+                head => head?,
+            };
             if !head.status.is_informational() {
                 return Ok(Answer { head, bytes });
             }
@@ -80,6 +89,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
             let edited = head.edited.as_deref().unwrap_or(&bytes[..length]);
             self.client.say(edited).await.map_err(|_error| Unanswered::ClientGone)?;
             bytes.drain(..length);
+            informed = true;
         }
     }
 
@@ -102,20 +112,24 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
             Poll::Pending => false,
         };
         loop {
+            let before = bytes.len();
             let then = gather(
                 context,
                 |context, buffer| server.poll_read(context, buffer),
                 |_, read, then| {
                     bytes.extend_from_slice(read);
-                    (then, read.len())
+                    then
                 },
             );
-            if then.1 > 0
+            // Byte by byte, a head would be read as often as it has bytes.
+            let is_news = before == 0 || memchr(b'\n', &bytes[before..]).is_some() || bytes.len() >= MAX_BUFFER;
+            if bytes.len() > before
+                && is_news
                 && let Some(head) = head::response(bytes, method).map_err(Unanswered::NotHttp)?
             {
                 return Poll::Ready(Ok(head));
             }
-            match then.0 {
+            match then {
                 Then::More => {}
                 Then::Pending if is_sent => {
                     return client.poll_gone(context).map(|()| Err(Unanswered::ClientGone));
@@ -137,14 +151,16 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
     pub(super) async fn is_refusal(&mut self, answer: &mut Answer) -> bool {
         let Answer { head, bytes } = answer;
         let (mut framing, mut at, mut text) = (head.body, head.length, Vec::new());
+        let (mut ended, mut is_over) = (false, false);
         let reading = poll_fn(|context| {
             loop {
                 match framing.pass(&bytes[at..], |content| text.extend_from_slice(content)) {
                     Ok(used) => at += used,
                     Err(_malformed) => return Poll::Ready(false),
                 }
-                if framing.is_done() || text.len() > REFUSAL {
-                    return Poll::Ready(framing.is_done());
+                let is_long = text.len() > REFUSAL || bytes.len() > head.length + FRAMED_REFUSAL;
+                if framing.is_done() || is_over || is_long {
+                    return Poll::Ready(framing.is_done() || (ended && framing.is_until_close()));
                 }
                 let server = &mut self.server;
                 let (count, then) = gather(
@@ -158,8 +174,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
                 match then {
                     Then::Pending if count == 0 => return Poll::Pending,
                     Then::Pending | Then::More => {}
-                    // What is to come of it comes when it is handed on.
-                    Then::End | Then::Broken(_) => return Poll::Ready(false),
+                    // Handed on, it ends likewise.
+                    Then::End => (ended, is_over) = (true, true),
+                    Then::Broken(_) => is_over = true,
                 }
             }
         });
