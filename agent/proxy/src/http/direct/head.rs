@@ -239,9 +239,7 @@ fn read_response(
                 if content_length.replace(length).is_some_and(|before| before != length) {
                     return Err(NotHttp);
                 }
-                if let Ok(value) = HeaderValue::from_bytes(field.value) {
-                    fields.insert(http::header::CONTENT_LENGTH, value);
-                }
+                fields.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
             }
             Kind::TransferEncoding => {
                 codings = Some(options(field.value).last().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked")));
@@ -279,7 +277,8 @@ fn read_response(
     // The coding overrides the length, and whoever reads on must not see both (RFC 9112 § 6.3).
     for_us |= codings.is_some() && content_length.is_some();
     let edited = for_us.then(|| edited(bytes, length, &response.headers[..], codings.is_some()));
-    let closes = closes || body.is_until_close() || (response.version == Some(0) && !stays);
+    // An old server that uses a coding is not believed to know where its message ends (RFC 9112 § 6.1).
+    let closes = closes || body.is_until_close() || (response.version == Some(0) && (!stays || codings.is_some()));
     Ok(ResponseHead { status, fields, length, body, edited, closes, keeps_for })
 }
 
@@ -312,7 +311,8 @@ fn edited(bytes: &[u8], length: usize, fields: &[httparse::Header<'_>], without_
                     head.extend_from_slice(b"\r\n");
                 }
             }
-            Kind::ContentLength | Kind::Connection => head.extend_from_slice(line),
+            // Nominated or not, they say how far the body reaches.
+            Kind::ContentLength | Kind::TransferEncoding | Kind::Connection => head.extend_from_slice(line),
             _ if nominated.iter().any(|name| name.eq_ignore_ascii_case(field.name.as_bytes())) => {}
             _ => head.extend_from_slice(line),
         }

@@ -189,3 +189,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_nominated_framing_stays_and_an_old_servers_chunks_are_its_connections_last() {
+    let text = "HTTP/1.1 200 OK\r\nConnection: x, transfer-encoding\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = response(text.as_bytes(), &Method::GET).expect("HTTP").expect("all of it");
+    assert_eq!(head.edited.as_deref(), Some(&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..]));
+    let old = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert!(response(old.as_bytes(), &Method::GET).expect("HTTP").expect("all of it").closes);
+}
