@@ -1,6 +1,7 @@
 //! HTTP through the proxy: what clients send and providers answer, against what arrives at the other end.
 
 mod bodies;
+mod direct;
 mod disconnect;
 mod drain;
 mod estimates;
