@@ -88,7 +88,7 @@ mod tests {
         let hosts = (0..40).map(|number| format!("{number:02}.example")).collect();
         let address = IpAddr::from([203, 0, 113, 1]);
         let look_up = |host: String| async move {
-            if host < "07".to_owned() {
+            if *host < *"07" {
                 tokio::time::sleep(PATIENCE).await;
                 return Vec::new();
             }

@@ -35,6 +35,7 @@ use tollgate_workload::Caller;
 
 pub use self::direct::NotHttp;
 use self::direct::Served;
+pub(crate) use self::direct::limits::{MAX_BUFFER, MAX_HEADERS};
 use self::linger::Lingering;
 use self::request::Budget;
 pub use self::request::{BodyError, RequestBody};
@@ -49,12 +50,6 @@ use crate::fingerprint::Fingerprints;
 use crate::observe::Observer;
 use crate::settle::Settler;
 use crate::upstream::Upstream;
-
-/// How many field lines an HTTP/1.1 head may have.
-pub(crate) const MAX_HEADERS: usize = 1024;
-
-/// How large an HTTP/1.1 head may be, and how much is buffered for a connection, each way.
-pub(crate) const MAX_BUFFER: usize = 288 * 1024;
 
 /// How large an HTTP/2 head may be, as SETTINGS_MAX_HEADER_LIST_SIZE counts. Every stream may have one, so it is less than HTTP/1.1's.
 pub(crate) const MAX_HEADER_LIST: u32 = 128 * 1024;

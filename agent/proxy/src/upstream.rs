@@ -36,7 +36,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long an unused connection is kept. Shorter than what providers keep theirs, so that ours closes first.
     pub idle_timeout: Duration,
-    /// How many unused HTTP/1.1 connections are kept for each user, host and address.
+    /// How many unused HTTP/1.1 connections are kept for each user, host and address. As many as one program may have calls at a time:
+    /// beyond that, each call pays for a handshake.
     pub idle_per_host: usize,
     /// How many unused connections of each protocol are kept in all.
     pub idle_total: usize,
@@ -54,7 +55,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(50),
-            idle_per_host: 64,
+            idle_per_host: 512,
             idle_total: 1024,
             streams_per_connection: 100,
             resend_within: Duration::from_secs(1),

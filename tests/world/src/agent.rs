@@ -172,10 +172,13 @@ impl Agent {
         &self.directory
     }
 
-    /// Its CA's certificate, PEM.
+    /// Its CA's certificate, PEM: the root's alone, which stands first in the file, as clients are given it.
     pub fn ca_pem(&self) -> Result<String> {
+        const END: &str = "-----END CERTIFICATE-----\n";
         let file = self.directory.join(Authority::FILE);
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let end = text.find(END).with_context(|| format!("{} holds no certificate", file.display()))? + END.len();
+        Ok(text[..end].to_owned())
     }
 
     /// The environment by which a client of this world trusts the agent beside the internet's own root, as

@@ -10,6 +10,7 @@ mod back;
 mod client;
 mod framing;
 mod head;
+pub(crate) mod limits;
 mod pump;
 mod scratch;
 mod sending;

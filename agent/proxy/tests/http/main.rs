@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod log;
 mod prices;
+mod size;
 mod splice;
 mod stress;
 mod support;

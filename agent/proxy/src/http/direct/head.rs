@@ -13,7 +13,7 @@ use httparse::Status;
 use memchr::{memchr_iter, memmem};
 
 use super::framing::Framing;
-use crate::http::{MAX_BUFFER, MAX_HEADERS};
+use super::limits::{MAX_BUFFER, MAX_HEADERS};
 
 /// Field lines that are read without allocating.
 const USUAL: usize = 64;
