@@ -54,6 +54,8 @@ fn judge(before: &Baseline, now: &Baseline) -> Tally {
 fn build() -> Result<()> {
     let profile = workspace::root().join("tests/gate/profile.toml");
     let mut command = workspace::cargo("build");
+    // Built in pieces, some of it would be other code than in CI.
+    command.env("CARGO_INCREMENTAL", "0");
     // Of the whole workspace, so that its dependencies have the features that they have for the tests, and are not built again.
     command.args(["--workspace", "--bin=gate", "--config"]).arg(profile);
     shell::run(&mut command)

@@ -96,17 +96,21 @@ where
     let splicing = &context.shared.splicing;
     let (mut splicer, mut framing, mut at) = (Splicer::default(), head.body, head.length);
     let mut room = None;
-    let body = &client.input[at..];
-    if framing.is_done_by(body) && memmem::find(body, STREAM).is_none() {
-        // Most requests come as a whole, and do not so much as mention a stream.
-        return Ok(Collected::AsItIs);
-    }
-    // A malformed body is found out by whoever sends it on.
-    while let Ok(used) = framing.pass(&client.input[at..], |content| splicer.push(content)) {
-        at += used;
-        if framing.is_done() {
-            let edit = splicer.finish();
-            return Ok(edit.map_or(Collected::AsItIs, |edit| Collected::ToEdit(edit, room)));
+    loop {
+        let body = &client.input[at..];
+        let is_here = framing.is_done_by(body);
+        if is_here && memmem::find(body, STREAM).is_none() {
+            // Most requests do not so much as mention a stream, and finding that out is quicker than reading them.
+            return Ok(Collected::AsItIs);
+        }
+        if is_here || head.content_length.is_none() {
+            // A malformed body is found out by whoever sends it on.
+            let Ok(used) = framing.pass(body, |content| splicer.push(content)) else { break };
+            at += used;
+            if framing.is_done() {
+                let edit = splicer.finish();
+                return Ok(edit.map_or(Collected::AsItIs, |edit| Collected::ToEdit(edit, room)));
+            }
         }
         let length = client.input.len();
         if splicer.is_hopeless() || length > LARGEST || !splicing.has_room(&mut room, length) {
