@@ -164,6 +164,7 @@ impl Bench {
             cgroup: Some("/user.slice/app.scope".into()),
             unit: Some("app.scope".into()),
             container: None,
+            pod: None,
         };
         Self {
             catalogue,
@@ -223,6 +224,8 @@ impl Bench {
             request_model: call.model_in_path.clone(),
             credential: Some(Arc::clone(&self.credential)),
             caller: Arc::clone(&self.caller),
+            attribution: tollgate_ledger::Attribution::default(),
+            charges: Vec::new(),
         }
     }
 
@@ -253,6 +256,9 @@ impl Bench {
             request_id: self.headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(Arc::from),
             credential: Some(Arc::clone(&self.credential)),
             caller: Arc::clone(&self.caller),
+            attribution: tollgate_ledger::Attribution::default(),
+            rule: None,
+            charges: Vec::new(),
         }
     }
 

@@ -134,6 +134,7 @@ fn caller(number: u32) -> Arc<Caller> {
         cgroup: Some(format!("/system.slice/app-{number}.service").into()),
         unit: Some(format!("app-{number}.service").into()),
         container: None,
+        pod: None,
     })
 }
 
@@ -171,6 +172,9 @@ fn record(number: u64, started: SystemTime, callers: &[Arc<Caller>]) -> Record {
         request_id: Some(format!("req_{:032x}", u128::from(number) << 40).into()),
         credential: Some(format!("{:016x}", number % 20).into()),
         caller: Arc::clone(&callers[number as usize % callers.len()]),
+        attribution: tollgate_ledger::Attribution::default(),
+        rule: None,
+        charges: Vec::new(),
     }
 }
 
@@ -185,5 +189,7 @@ fn opened(record: &Record) -> Opened {
         request_model: None,
         credential: record.credential.clone(),
         caller: Arc::clone(&record.caller),
+        attribution: tollgate_ledger::Attribution::default(),
+        charges: Vec::new(),
     }
 }

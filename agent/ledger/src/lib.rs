@@ -15,6 +15,6 @@ mod totals;
 
 pub use line::Line;
 pub use outcome::{Outcome, Refusal, UpstreamFailure};
-pub use record::{Id, Opened, Record};
+pub use record::{Attribution, Charge, Id, Opened, Record};
 pub use summary::{Group, Summary};
 pub use totals::{Totals, dollars, name, thousands};

@@ -11,6 +11,8 @@ pub enum Outcome {
     Refused(Refusal),
     /// The agent stopped before the exchange ended.
     Stopped,
+    /// We ended the answer on its way, because a budget was spent.
+    Cut,
 }
 
 /// What went wrong between us and the provider.
@@ -39,10 +41,14 @@ pub enum Refusal {
     Malformed,
     /// A rule of the operator's forbids it.
     Policy,
+    /// A budget of the operator's has no room for it.
+    Budget,
+    /// A limit of the operator's has no room for it.
+    Limit,
 }
 
 impl Outcome {
-    /// The kind alone, as written in logs and metrics: `completed`, `client_gone`, `upstream_failed`, `refused`, `stopped`.
+    /// The kind alone, as written in logs and metrics: `completed`, `client_gone`, `upstream_failed`, `refused`, `stopped`, `cut`.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -50,13 +56,14 @@ impl Outcome {
             Self::UpstreamFailed(_) => "upstream_failed",
             Self::Refused(_) => "refused",
             Self::Stopped => "stopped",
+            Self::Cut => "cut",
         }
     }
 
     /// What failed or why it was refused, as written in logs and metrics.
     pub fn reason(self) -> Option<&'static str> {
         match self {
-            Self::Completed | Self::ClientGone | Self::Stopped => None,
+            Self::Completed | Self::ClientGone | Self::Stopped | Self::Cut => None,
             Self::UpstreamFailed(failure) => Some(match failure {
                 UpstreamFailure::Connect => "connect",
                 UpstreamFailure::Timeout => "timeout",
@@ -69,6 +76,8 @@ impl Outcome {
                 Refusal::Misdirected => "misdirected",
                 Refusal::Malformed => "malformed",
                 Refusal::Policy => "policy",
+                Refusal::Budget => "budget",
+                Refusal::Limit => "limit",
             }),
         }
     }

@@ -8,6 +8,7 @@ use tollgate_workload::Caller;
 
 pub use crate::id::Id;
 use crate::outcome::Outcome;
+pub use tollgate_policy::Charge;
 
 /// One settled exchange: a request that a caller made of a provider, and what became of it.
 #[derive(Debug, Clone)]
@@ -62,6 +63,25 @@ pub struct Record {
     pub credential: Option<Arc<str>>,
     /// The process that called.
     pub caller: Arc<Caller>,
+    /// Whom the call is put down to, beside its caller.
+    pub attribution: Attribution,
+    /// The rule, budget or limit that refused or cut it, or whose clamp was put on it.
+    pub rule: Option<Arc<str>>,
+    /// What budgets were charged for it.
+    pub charges: Vec<Charge>,
+}
+
+/// Whom a call is put down to, beside its caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attribution {
+    /// The team that the policy says the caller is of.
+    pub team: Option<Arc<str>>,
+    /// Who pays for it.
+    pub cost_center: Option<Arc<str>>,
+    /// Whom the request says that it is for: `user`, `metadata.user_id`, `safety_identifier`.
+    pub end_user: Option<Arc<str>>,
+    /// The SDK: the first product of `user-agent`, as `openai-python/2.8.0`.
+    pub user_agent: Option<Arc<str>>,
 }
 
 /// An exchange that is about to be sent: what a crash must not make us forget.
@@ -85,6 +105,10 @@ pub struct Opened {
     pub credential: Option<Arc<str>>,
     /// The process that calls.
     pub caller: Arc<Caller>,
+    /// As in [`Record::attribution`].
+    pub attribution: Attribution,
+    /// What was set aside for it. A call of which no end is known is charged that.
+    pub charges: Vec<Charge>,
 }
 
 impl Record {
@@ -132,8 +156,32 @@ pub(crate) mod tests {
 
     /// The beginning of [`chat`].
     pub(crate) fn opened(id: Id) -> Opened {
-        let Record { started, provider, region, host, operation, request_model, credential, caller, .. } = chat();
-        Opened { id, started, provider, region, host, operation, request_model, credential, caller }
+        let Record {
+            started,
+            provider,
+            region,
+            host,
+            operation,
+            request_model,
+            credential,
+            caller,
+            attribution,
+            charges,
+            ..
+        } = chat();
+        Opened {
+            id,
+            started,
+            provider,
+            region,
+            host,
+            operation,
+            request_model,
+            credential,
+            caller,
+            attribution,
+            charges,
+        }
     }
 
     /// A good chat of one program.
@@ -172,7 +220,11 @@ pub(crate) mod tests {
                 cgroup: Some("/user.slice/app.scope".into()),
                 unit: Some("app.scope".into()),
                 container: None,
+                pod: None,
             }),
+            attribution: Attribution::default(),
+            rule: None,
+            charges: Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tollgate_ledger::{Id, Opened, Outcome, Record};
+use tollgate_ledger::{Attribution, Id, Opened, Outcome, Record};
 use tollgate_llm::{
     Api, Call, Operation, Provider, RequestMeter, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, Untold,
     UsageSource,
@@ -48,6 +48,8 @@ pub(crate) struct Exchange {
     first_byte: Option<Duration>,
     first_token: Option<Duration>,
     response_bytes: u64,
+    attribution: Attribution,
+    rule: Option<Arc<str>>,
     settler: Arc<Settler>,
     settled: bool,
 }
@@ -82,6 +84,8 @@ impl Exchange {
             first_byte: None,
             first_token: None,
             response_bytes: 0,
+            attribution: Attribution::default(),
+            rule: None,
             settler,
             settled: false,
         }
@@ -213,6 +217,9 @@ impl Exchange {
             request_id: self.request_id.clone(),
             credential,
             caller: Arc::clone(&self.caller),
+            attribution: self.attribution.clone(),
+            rule: None,
+            charges: Vec::new(),
         }
     }
 
@@ -240,6 +247,8 @@ impl Exchange {
             request_model: self.call.model_in_path.clone(),
             credential: self.credential.clone(),
             caller: Arc::clone(&self.caller),
+            attribution: self.attribution.clone(),
+            charges: Vec::new(),
         }
     }
 
@@ -281,6 +290,9 @@ impl Exchange {
             request_id: self.request_id.take(),
             credential: self.credential.take(),
             caller: Arc::clone(&self.caller),
+            attribution: std::mem::take(&mut self.attribution),
+            rule: self.rule.take(),
+            charges: Vec::new(),
         };
         let bill = Bill { cost: response.cost, pointed: response.pointed };
         if untold.is_nothing() {

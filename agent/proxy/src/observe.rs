@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tollgate_ledger::{Opened, Record};
+use tollgate_ledger::{Attribution, Id, Opened, Record};
+use tollgate_llm::Operation;
+use tollgate_policy::Notice;
+use tollgate_workload::Caller;
 
 use crate::fate::ConnectionRecord;
 
@@ -29,6 +32,11 @@ pub trait Observer: Send + Sync + 'static {
         let _: UpstreamEvent = event;
     }
 
+    /// The policy has decided something that is worth telling.
+    fn policy(&self, event: &PolicyEvent<'_>) {
+        let _: &PolicyEvent<'_> = event;
+    }
+
     /// A step of our own took so long, which the caller had to wait for.
     fn took(&self, step: Step, time: Duration) {
         let _: (Step, Duration) = (step, time);
@@ -36,6 +44,29 @@ pub trait Observer: Send + Sync + 'static {
 
     /// An exchange was dropped unsettled: a defect, to be counted because it loses a record.
     fn leaked(&self) {}
+}
+
+/// What the policy decided, and about whose call. It holds nothing of what the call says.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyEvent<'a> {
+    /// What happened.
+    pub notice: &'a Notice,
+    /// Which exchange.
+    pub id: Id,
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// Whom the call is put down to.
+    pub attribution: &'a Attribution,
+    /// Keyed hash of the credential.
+    pub credential: Option<&'a str>,
+    /// As in `gen_ai.provider.name`.
+    pub provider: &'a str,
+    /// The host that is called.
+    pub host: &'a str,
+    /// What is asked.
+    pub operation: Operation,
+    /// The model that is asked for.
+    pub model: Option<&'a str>,
 }
 
 /// A step on the way of a connection or a request whose duration is told.

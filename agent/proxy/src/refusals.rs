@@ -186,6 +186,7 @@ mod tests {
             cgroup: None,
             unit: None,
             container: None,
+            pod: None,
         }
     }
 

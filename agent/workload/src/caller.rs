@@ -24,6 +24,23 @@ pub struct Caller {
     pub unit: Option<Arc<str>>,
     /// Id of the container that the process runs in, 64 hexadecimal digits.
     pub container: Option<Arc<str>>,
+    /// The Kubernetes pod that the process runs in.
+    pub pod: Option<Arc<Pod>>,
+}
+
+/// A Kubernetes pod. Its id is from the control group's path; the rest is what the API server said, if it was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `metadata.name`.
+    pub name: Option<Arc<str>>,
+    /// `metadata.namespace`.
+    pub namespace: Option<Arc<str>>,
+    /// `spec.serviceAccountName`.
+    pub service_account: Option<Arc<str>>,
+    /// `metadata.labels`, in the order of their keys.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Makes text that a program chose fit for one line of a log or a metric's label.

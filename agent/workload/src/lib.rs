@@ -12,5 +12,5 @@ mod process;
 mod users;
 mod workloads;
 
-pub use caller::Caller;
+pub use caller::{Caller, Pod};
 pub use workloads::Workloads;

@@ -107,6 +107,7 @@ impl Workloads {
                 pid: tgid,
                 unit: group.as_ref().and_then(|group| group.unit.clone()),
                 container: group.as_ref().and_then(|group| group.container.clone()),
+                pod: None,
                 cgroup: group.map(|group| group.path),
             })
         })
@@ -152,6 +153,7 @@ impl Workloads {
             pid: key.tgid,
             unit: group.as_ref().and_then(|group| group.unit.clone()),
             container: group.as_ref().and_then(|group| group.container.clone()),
+            pod: None,
             cgroup: group.map(|group| group.path),
         })
     }

@@ -212,6 +212,7 @@ fn connection(destination: SocketAddr, http2: bool) -> Connection {
         cgroup: Some("/user.slice".into()),
         unit: None,
         container: None,
+        pod: None,
     };
     let provider = Arc::clone(Catalogue::builtin().find(HOST).expect("built in"));
     Connection { host: HOST.into(), destination, caller: Arc::new(caller), provider, http2, plain: false }

@@ -38,6 +38,9 @@ fn chat() -> Record {
         request_bytes: 5_120,
         response_bytes: 20_480,
         caller: Arc::new(caller("python3.13", "alice")),
+        attribution: tollgate_ledger::Attribution::default(),
+        rule: None,
+        charges: Vec::new(),
     }
 }
 
@@ -51,6 +54,7 @@ fn caller(program: &str, user: &str) -> Caller {
         cgroup: None,
         unit: None,
         container: None,
+        pod: None,
     }
 }
 

@@ -98,6 +98,7 @@ pub(super) fn caller(program: &str, user: &str, unit: Option<&str>) -> Arc<Calle
         cgroup: None,
         unit: unit.map(Into::into),
         container: None,
+        pod: None,
     })
 }
 
@@ -130,6 +131,9 @@ pub(super) fn chat(started: &str) -> Record {
         request_id: Some("req_1".into()),
         credential: Some("c0ffee".into()),
         caller: caller("python3.13", "alice", Some("app.service")),
+        attribution: tollgate_ledger::Attribution::default(),
+        rule: None,
+        charges: Vec::new(),
     }
 }
 
@@ -198,6 +202,8 @@ pub(super) fn opened() -> Opened {
         request_model: Some("claude-opus-4-5".into()),
         credential: None,
         caller: caller("claude", "alice", None),
+        attribution: tollgate_ledger::Attribution::default(),
+        charges: Vec::new(),
     }
 }
 

@@ -77,6 +77,7 @@ fn by_caller(program: &str, user: &str, unit: Option<&str>, container: Option<&s
         user: user.into(),
         unit: unit.map(Into::into),
         container: container.map(Into::into),
+        pod: None,
         ..base
     })
 }
@@ -223,6 +224,8 @@ fn each_exchange_is_told_once_as_it_ends_however_long_it_took() {
         request_model: record.request_model.clone(),
         credential: None,
         caller: Arc::clone(&record.caller),
+        attribution: crate::Attribution::default(),
+        charges: Vec::new(),
     };
     let new = |ago: u64| Record { id: Id::new(), started: SystemTime::now() - Duration::from_secs(ago), ..chat() };
     let (before, long, short) = (new(100), new(7_200), new(1));
@@ -329,6 +332,7 @@ prop_compose! {
         let started = SystemTime::UNIX_EPOCH + Duration::new(seconds, micros * 1_000);
         let caller = Caller {
             program, user, unit, container, executable: Some("/bin/x".into()), uid: 7, pid: 9, cgroup: None,
+            pod: None,
         };
         Record {
             id: Id::new(), started, duration: Duration::from_micros(duration), provider, host, region, request_model,
@@ -338,6 +342,7 @@ prop_compose! {
             operation: operations[operation], error, credential, stream,
             time_to_first_byte: first.map(Duration::from_micros), time_to_first_token: first.map(Duration::from_micros),
             request_bytes: 1, response_bytes: 2, request_id: Some("r".into()), caller: Arc::new(caller),
+            attribution: crate::Attribution::default(), rule: None, charges: Vec::new(),
         }
     }
 }

@@ -148,6 +148,8 @@ fn opened(record: &Record) -> Opened {
         request_model: record.request_model.clone(),
         credential: record.credential.clone(),
         caller: Arc::clone(&record.caller),
+        attribution: record.attribution.clone(),
+        charges: record.charges.clone(),
     }
 }
 

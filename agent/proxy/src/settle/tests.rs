@@ -77,7 +77,11 @@ fn record(outcome: Outcome) -> Record {
             cgroup: None,
             unit: None,
             container: None,
+            pod: None,
         }),
+        attribution: tollgate_ledger::Attribution::default(),
+        rule: None,
+        charges: Vec::new(),
     }
 }
 

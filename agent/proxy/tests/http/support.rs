@@ -241,6 +241,7 @@ impl Rig {
             cgroup: None,
             unit: None,
             container: None,
+            pod: None,
         };
         Connection {
             host: HOST.into(),
