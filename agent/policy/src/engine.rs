@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::{Actual, Ask, Charge, Named, Notice, Policy, Refused, Subject};
+
+mod decide;
 
 /// The policy in force, and what was spent. Shared by all connections.
 #[derive(Debug, Default)]
@@ -54,20 +54,13 @@ impl Engine {
         *self.policy.lock() = Arc::new(policy);
     }
 
-    /// What the policy in force has to know. Cheap.
-    pub fn needs(&self) -> Needs {
-        Needs::default()
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.lock())
     }
 
     /// Takes note of what was spent before, as the ledger has it. Adds up.
     pub fn restore(&self, _charges: impl IntoIterator<Item = Charge>) {}
-
-    /// Asks the rules.
-    pub fn decide(&self, _subject: &Subject<'_>, _now: Timestamp) -> (Named, Result<Decided, Refused>) {
-        let decided =
-            Decided { named: Named::default(), clamp: None, assumed_output_tokens: 16_384, notices: Vec::new() };
-        (Named::default(), Ok(decided))
-    }
 }
 
 impl Decided {
