@@ -165,6 +165,7 @@ impl Bench {
             unit: Some("app.scope".into()),
             container: None,
             pod: None,
+            system_unit: None,
         };
         Self {
             catalogue,

@@ -135,6 +135,7 @@ fn caller(number: u32) -> Arc<Caller> {
         unit: Some(format!("app-{number}.service").into()),
         container: None,
         pod: None,
+        system_unit: None,
     })
 }
 

@@ -221,6 +221,7 @@ pub(crate) mod tests {
                 unit: Some("app.scope".into()),
                 container: None,
                 pod: None,
+                system_unit: None,
             }),
             attribution: Attribution::default(),
             rule: None,

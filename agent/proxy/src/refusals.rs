@@ -187,6 +187,7 @@ mod tests {
             unit: None,
             container: None,
             pod: None,
+            system_unit: None,
         }
     }
 

@@ -20,9 +20,13 @@ pub struct Caller {
     /// Path in the cgroup v2 hierarchy, such as `/system.slice/app.service`; `None` where it cannot
     /// be told for certain.
     pub cgroup: Option<Arc<str>>,
-    /// systemd's unit that the process runs in, the user's own or the system's: `app.service`, `session-3.scope`.
+    /// systemd's unit that the process runs in, for the eye: the user's own where there is one, else the system's. `app.service`,
+    /// `session-3.scope`.
     pub unit: Option<Arc<str>>,
-    /// Id of the container that the process runs in, 64 hexadecimal digits.
+    /// The unit that the system's own manager made, whose name only root could choose. Below `user@UID.service` users name units
+    /// as they like.
+    pub system_unit: Option<Arc<str>>,
+    /// Id of the container that the process runs in, 64 hexadecimal digits; the outer one's, of one in another.
     pub container: Option<Arc<str>>,
     /// The Kubernetes pod that the process runs in.
     pub pod: Option<Arc<Pod>>,

@@ -1,6 +1,10 @@
+use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// How many groups are looked at in search of one. Nodes have hundreds, some a few thousand.
+const MOST: usize = 16_384;
 
 /// Where the cgroup v2 hierarchy is mounted, and which part of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +50,32 @@ impl Hierarchy {
             Some(_) => Check::Other,
             None => Check::Unseen,
         }
+    }
+
+    /// Looks through the tree for the group with this id, breadth first: groups that systemd and engines make are near the root.
+    /// The tree is in memory, and small; how much of it is looked at is bounded.
+    pub(crate) fn search(&self, id: u64) -> Option<String> {
+        let mut folders = VecDeque::from([(self.mount_point.clone(), self.root.trim_end_matches('/').to_owned())]);
+        let mut looked_at = 0;
+        while let Some((folder, path)) = folders.pop_front() {
+            // One that was removed meanwhile has nothing in it.
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                looked_at += 1;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let below = format!("{path}/{name}");
+                // From the folder itself: the directory's own entry may not tell the number (readdir(3)).
+                if entry.metadata().is_ok_and(|folder| folder.ino() == id) {
+                    return Some(below);
+                }
+                if looked_at < MOST {
+                    folders.push_back((entry.path(), below));
+                }
+            }
+        }
+        None
     }
 
     /// The folder of a control group; `None` for one outside the mounted part or outside our cgroup

@@ -13,4 +13,4 @@ mod users;
 mod workloads;
 
 pub use caller::{Caller, Pod};
-pub use workloads::Workloads;
+pub use workloads::{Pods, Workloads};

@@ -1,11 +1,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 
-use crate::caller::{Caller, printable};
+use crate::caller::{Caller, Pod, printable};
 use crate::cgroup::{Check, Hierarchy};
 use crate::place;
 use crate::process::{self, Process};
@@ -24,8 +24,17 @@ pub struct Workloads {
     hierarchy: Option<Hierarchy>,
     users: RwLock<Arc<Users>>,
     known: Cache<Key, Arc<Known>>,
-    /// By id, from processes that were seen alive, for those that are not.
+    /// By id, for processes that have gone.
     groups: Cache<u64, Group>,
+    /// Ids of groups that have gone too.
+    gone: Cache<u64, ()>,
+    pods: OnceLock<Arc<dyn Pods>>,
+}
+
+/// Tells what Kubernetes knows of the pods on this node.
+pub trait Pods: Send + Sync + 'static {
+    /// The pod with this `metadata.uid`, if it is known by now. Called on the request path, so it must not wait.
+    fn pod(&self, uid: &str) -> Option<Arc<Pod>>;
 }
 
 /// Names one process for good: ids are used again, ids with start times are not.
@@ -48,15 +57,20 @@ struct Known {
 struct Group {
     path: Arc<str>,
     unit: Option<Arc<str>>,
+    system_unit: Option<Arc<str>>,
     container: Option<Arc<str>>,
+    pod: Option<Arc<Pod>>,
     /// Its processes use the host's user table.
     host_users: bool,
 }
 
 impl Group {
     fn new(path: Arc<str>, host_users: bool) -> Self {
-        let (unit, container) = (place::unit(&path).map(Arc::from), place::container(&path).map(Arc::from));
-        Self { path, unit, container, host_users }
+        let system_unit: Option<Arc<str>> = place::system_unit(&path).map(Arc::from);
+        let unit = place::user_unit(&path).map(Arc::from).or_else(|| system_unit.clone());
+        let container = place::container(&path).map(Arc::from);
+        let pod = place::pod(&path).map(|uid| Arc::new(Pod { uid: uid.into(), ..Pod::default() }));
+        Self { path, unit, system_unit, container, pod, host_users }
     }
 }
 
@@ -74,9 +88,16 @@ impl Workloads {
             users: RwLock::default(),
             known: Cache::new(PROCESSES),
             groups: Cache::new(GROUPS),
+            gone: Cache::new(GROUPS),
+            pods: OnceLock::new(),
         };
         workloads.reload_users();
         workloads
+    }
+
+    /// Has pods named from now on. The first to be given stays.
+    pub fn name_pods(&self, pods: Arc<dyn Pods>) {
+        self.pods.get_or_init(|| pods);
     }
 
     /// Reads the user table again, from the root of process 1 so that an agent in a container knows
@@ -98,7 +119,7 @@ impl Workloads {
     /// answers are not remembered.
     pub fn identify(&self, tgid: u32, uid: u32, comm: &str, cgroup_id: u64) -> Arc<Caller> {
         self.find(tgid, uid, cgroup_id).unwrap_or_else(|| {
-            let group = self.groups.get(&cgroup_id);
+            let group = self.group(cgroup_id);
             Arc::new(Caller {
                 program: if comm.is_empty() { "unknown".into() } else { printable(comm) },
                 executable: None,
@@ -106,11 +127,42 @@ impl Workloads {
                 uid,
                 pid: tgid,
                 unit: group.as_ref().and_then(|group| group.unit.clone()),
+                system_unit: group.as_ref().and_then(|group| group.system_unit.clone()),
                 container: group.as_ref().and_then(|group| group.container.clone()),
-                pod: None,
+                pod: group.as_ref().and_then(|group| self.pod(group.pod.as_ref()?)),
                 cgroup: group.map(|group| group.path),
             })
         })
+    }
+
+    /// The group with this id. Of a process that has gone, nothing else tells where it ran.
+    fn group(&self, id: u64) -> Option<Group> {
+        if id == 0 || self.gone.get(&id).is_some() {
+            return None;
+        }
+        self.groups.get(&id).or_else(|| {
+            let Some(path) = self.hierarchy.as_ref().and_then(|hierarchy| hierarchy.search(id)) else {
+                self.gone.insert(id, ());
+                return None;
+            };
+            // Which users it has, its processes would have told: numbers must do.
+            let group = Group::new(printable(&path), false);
+            self.groups.insert(id, group.clone());
+            Some(group)
+        })
+    }
+
+    /// What is known of a pod by now: the API server may tell of it later than it makes its first call.
+    fn pod(&self, pod: &Arc<Pod>) -> Option<Arc<Pod>> {
+        let told = self.pods.get().and_then(|pods| pods.pod(&pod.uid));
+        Some(told.unwrap_or_else(|| Arc::clone(pod)))
+    }
+
+    /// The same caller, with its pod as it is by now.
+    fn with_pod(&self, caller: &Arc<Caller>) -> Option<Arc<Caller>> {
+        let (pods, pod) = (self.pods.get()?, caller.pod.as_ref()?);
+        let now = pods.pod(&pod.uid).filter(|now| !Arc::ptr_eq(now, pod))?;
+        Some(Arc::new(Caller { pod: Some(now), ..Caller::clone(caller) }))
     }
 
     fn find(&self, tgid: u32, uid: u32, cgroup_id: u64) -> Option<Arc<Caller>> {
@@ -122,7 +174,10 @@ impl Workloads {
             && known.uid == uid
             && known.cgroup_id == cgroup_id
         {
-            return Some(Arc::clone(&known.caller));
+            let Some(caller) = self.with_pod(&known.caller) else { return Some(Arc::clone(&known.caller)) };
+            let known = Known { executable, uid, cgroup_id, caller: Arc::clone(&caller) };
+            self.known.insert(key, Arc::new(known));
+            return Some(caller);
         }
         let caller = Arc::new(self.look(&process, &executable, key, uid, cgroup_id)?);
         let known = Known { executable, uid, cgroup_id, caller: Arc::clone(&caller) };
@@ -152,8 +207,9 @@ impl Workloads {
             uid,
             pid: key.tgid,
             unit: group.as_ref().and_then(|group| group.unit.clone()),
+            system_unit: group.as_ref().and_then(|group| group.system_unit.clone()),
             container: group.as_ref().and_then(|group| group.container.clone()),
-            pod: None,
+            pod: group.as_ref().and_then(|group| self.pod(group.pod.as_ref()?)),
             cgroup: group.map(|group| group.path),
         })
     }

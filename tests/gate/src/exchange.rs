@@ -213,6 +213,7 @@ fn connection(destination: SocketAddr, http2: bool) -> Connection {
         unit: None,
         container: None,
         pod: None,
+        system_unit: None,
     };
     let provider = Arc::clone(Catalogue::builtin().find(HOST).expect("built in"));
     Connection { host: HOST.into(), destination, caller: Arc::new(caller), provider, http2, plain: false }

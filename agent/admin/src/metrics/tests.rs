@@ -55,6 +55,7 @@ fn caller(program: &str, user: &str) -> Caller {
         unit: None,
         container: None,
         pod: None,
+        system_unit: None,
     }
 }
 

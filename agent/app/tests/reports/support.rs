@@ -99,6 +99,7 @@ pub(super) fn caller(program: &str, user: &str, unit: Option<&str>) -> Arc<Calle
         unit: unit.map(Into::into),
         container: None,
         pod: None,
+        system_unit: None,
     })
 }
 

@@ -78,6 +78,7 @@ fn by_caller(program: &str, user: &str, unit: Option<&str>, container: Option<&s
         unit: unit.map(Into::into),
         container: container.map(Into::into),
         pod: None,
+        system_unit: None,
         ..base
     })
 }
@@ -333,6 +334,7 @@ prop_compose! {
         let caller = Caller {
             program, user, unit, container, executable: Some("/bin/x".into()), uid: 7, pid: 9, cgroup: None,
             pod: None,
+            system_unit: None,
         };
         Record {
             id: Id::new(), started, duration: Duration::from_micros(duration), provider, host, region, request_model,

@@ -78,6 +78,7 @@ fn record(outcome: Outcome) -> Record {
             unit: None,
             container: None,
             pod: None,
+            system_unit: None,
         }),
         attribution: tollgate_ledger::Attribution::default(),
         rule: None,

@@ -242,6 +242,7 @@ impl Rig {
             unit: None,
             container: None,
             pod: None,
+            system_unit: None,
         };
         Connection {
             host: HOST.into(),
