@@ -14,7 +14,7 @@ use crate::measure::{Noise, Watch, load_average, spin};
 use crate::origin;
 use crate::report::{Failure, Report};
 use crate::stage::{CONTENDER_CPU, LOAD_CPU, Stage, stay_off_the_contender};
-use crate::trial;
+use crate::{stale, trial};
 
 /// After this long there are no second rounds; what is left of the promised time is for the first ones.
 const LIMIT_QUICK: Duration = Duration::from_secs(140);
@@ -118,6 +118,9 @@ fn measure(args: &RunArgs) -> Result<()> {
         contenders.retain(|contender| contender.traits().kind.is_fast());
     }
     let brief = args.quick && args.contenders.is_empty() && args.only.is_empty();
+    if contenders.iter().any(|contender| contender.traits().kind == Kind::Ours) {
+        stale::check()?;
+    }
     stay_off_the_contender()?;
     let report = Report::new(&contenders, effort);
     let stage = Stage::new()?;

@@ -12,6 +12,7 @@ pub mod measure;
 pub mod origin;
 pub mod report;
 pub mod stage;
+mod stale;
 pub mod stamp;
 pub mod stats;
 pub mod trial;

@@ -1,10 +1,11 @@
 //! Connections to providers: which are made, kept, repeated, and refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{Barrier, mpsc};
 use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_proxy::observe::UpstreamEvent;
 use tollgate_proxy::upstream::Limits;
@@ -447,4 +448,52 @@ async fn unused_http2_connections_are_bounded_whatever_addresses_clients_choose(
         patiently(closes.recv()).await.expect("closed");
     }
     assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: true }), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_call_at_once_again_and_again_cost_one_handshake_each() {
+    const CALLERS: usize = 256;
+    const ROUNDS: usize = 3;
+    let mut site = Site::new().await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("loopback binds");
+    // Whoever finds the queue full tries again a second later.
+    site.listener = socket.listen(4 * CALLERS as u32).expect("it listens");
+    let rig = Arc::new(Rig::new(&site));
+    // Nobody is answered before all have called, and nobody calls again before all are answered.
+    let (all, again) = (Arc::new(Barrier::new(CALLERS)), Arc::new(Barrier::new(CALLERS)));
+    site.serve(&["http/1.1"], move |_, mut stream| {
+        let all = Arc::clone(&all);
+        async move {
+            loop {
+                let mut request = [0; POST.len()];
+                if tokio::io::AsyncReadExt::read_exact(&mut stream, &mut request).await.is_err() {
+                    return;
+                }
+                all.wait().await;
+                say(&mut stream, OK).await;
+            }
+        }
+    });
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (rig, again) = (Arc::clone(&rig), Arc::clone(&again));
+            tokio::spawn(async move {
+                // No socket: with two for each caller, there would be more than some systems let a process have.
+                let (mut client, far) = tokio::io::duplex(4096);
+                let (http, connection, watch) = (rig.http.clone(), rig.connection(false), rig.watch.clone());
+                tokio::spawn(async move { http.serve(far, connection, watch).await });
+                for _ in 0..ROUNDS {
+                    say(&mut client, POST).await;
+                    expect(&mut client, OK).await;
+                    again.wait().await;
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("each is answered");
+    }
+    assert_eq!(rig.recorder.events(UpstreamEvent::Connected { http2: false }), CALLERS);
+    assert_eq!(rig.recorder.events(UpstreamEvent::Reused), CALLERS * (ROUNDS - 1));
 }
