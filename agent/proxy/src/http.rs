@@ -31,6 +31,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tollgate_llm::{Prices, Provider};
+use tollgate_policy::Engine;
 use tollgate_workload::Caller;
 
 pub use self::direct::NotHttp;
@@ -44,6 +45,8 @@ pub use self::response::{Relayed, ResponseBody};
 use self::rewound::Rewound;
 use self::service::Context;
 use self::splice::Splicing;
+use crate::admit::Gate;
+pub use crate::admit::PolicySettings;
 use crate::drain;
 use crate::exchange::Ended;
 use crate::fingerprint::Fingerprints;
@@ -81,6 +84,7 @@ struct Shared {
     fingerprints: OnceLock<Fingerprints>,
     splicing: Splicing,
     draining: Option<Arc<Draining>>,
+    gate: OnceLock<Gate>,
 }
 
 /// What is done so that usage is told.
@@ -162,9 +166,8 @@ impl Http {
             OnDisconnect::Drain { timeout, limit } => Some(Arc::new(Draining::new(timeout, limit, &observer))),
         };
         let settler = Arc::new(Settler::new(Arc::clone(&observer)));
-        Self {
-            shared: Arc::new(Shared { upstream, observer, settler, fingerprints: OnceLock::new(), splicing, draining }),
-        }
+        let (fingerprints, gate) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { upstream, observer, settler, fingerprints, splicing, draining, gate }) }
     }
 
     /// The same, at these prices. Without, or when it is too late, at the bundled ones.
@@ -178,6 +181,13 @@ impl Http {
     #[must_use]
     pub fn with_fingerprints(self, fingerprints: Fingerprints) -> Self {
         self.shared.fingerprints.get_or_init(|| fingerprints);
+        self
+    }
+
+    /// The same, where calls have to pass the policy that `engine` has in force. The first engine stays.
+    #[must_use]
+    pub fn with_policy(self, engine: Arc<Engine>, settings: PolicySettings) -> Self {
+        self.shared.gate.get_or_init(|| Gate::new(engine, settings));
         self
     }
 

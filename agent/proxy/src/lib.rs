@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admit;
 mod exchange;
 mod fingerprint;
 mod opened;
