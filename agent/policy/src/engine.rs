@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::{Actual, Ask, Charge, Named, Notice, Policy, Refused, Subject};
 
 mod decide;
@@ -7,7 +9,34 @@ mod decide;
 /// The policy in force, and what was spent. Shared by all connections.
 #[derive(Debug, Default)]
 pub struct Engine {
-    policy: parking_lot::Mutex<Arc<Policy>>,
+    plan: parking_lot::Mutex<Arc<Plan>>,
+}
+
+/// A policy, and where the state of its budgets and limits is.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// The policy.
+    pub(crate) policy: Arc<Policy>,
+}
+
+/// Which budgets and limits a call is of, by their place in the [`crate::Spec`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Matching {
+    /// Budgets, in their order.
+    pub(crate) budgets: Vec<u32>,
+    /// Limits, in their order.
+    pub(crate) limits: Vec<u32>,
+}
+
+/// What [`Engine::decide`] hands on to [`Decided::reserve`].
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// What was in force when it was decided.
+    pub(crate) plan: Arc<Plan>,
+    /// What has to have room.
+    pub(crate) matching: Matching,
+    /// The time of the decision.
+    pub(crate) now: Timestamp,
 }
 
 /// What a policy has to know of a call before it can decide.
@@ -34,6 +63,8 @@ pub struct Decided {
     pub assumed_output_tokens: u64,
     /// What is worth telling.
     pub notices: Vec<Notice>,
+    /// What is to be reserved in.
+    pub(crate) admission: Admission,
 }
 
 /// What was set aside for a call that is on its way. Dropped without being settled, it stays spent.
@@ -46,17 +77,22 @@ pub struct Reservation {
 impl Engine {
     /// With a first policy, and nothing spent.
     pub fn new(policy: Policy) -> Self {
-        Self { policy: parking_lot::Mutex::new(Arc::new(policy)) }
+        Self { plan: parking_lot::Mutex::new(Arc::new(Plan { policy: Arc::new(policy) })) }
     }
 
     /// Puts another policy in force for calls from now on. What was spent stays with budgets and limits of the same name.
     pub fn replace(&self, policy: Policy) {
-        *self.policy.lock() = Arc::new(policy);
+        *self.plan.lock() = Arc::new(Plan { policy: Arc::new(policy) });
+    }
+
+    /// What is in force.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.lock())
     }
 
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.lock())
+        Arc::clone(&self.plan.lock().policy)
     }
 
     /// Takes note of what was spent before, as the ledger has it. Adds up.

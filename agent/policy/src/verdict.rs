@@ -15,6 +15,8 @@ pub struct Ask {
     pub output: u64,
     /// US dollars for both; `None` where the price is not known.
     pub cost: Option<Decimal>,
+    /// US dollars for the input alone, a part of `cost`: what a call that its client left costs at least.
+    pub input_cost: Option<Decimal>,
     /// Whether it is a stream.
     pub stream: bool,
 }
@@ -37,7 +39,7 @@ pub struct Actual {
 pub struct Charge {
     /// Which budget.
     pub budget: Arc<str>,
-    /// Whose share of it; empty where all share it.
+    /// Whose share of it, as `user=alice,team=search`; empty where all share it.
     pub group: Arc<str>,
     /// When its window began, in seconds of Unix time.
     pub window: i64,
