@@ -1,7 +1,18 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use tollgate_workload::Pod;
+
 use crate::{Named, Subject};
+
+mod glob;
+mod patterns;
+mod values;
+
+pub(crate) use patterns::Key;
+pub use patterns::{BadPattern, Patterns};
+pub(crate) use values::Values;
 
 /// A property of a call that selectors name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,8 +29,10 @@ pub enum Field {
     Uid,
     /// Path in the cgroup v2 hierarchy.
     Cgroup,
-    /// systemd's unit.
+    /// The unit of the system's own systemd, whose name only root can choose.
     Unit,
+    /// The unit of the user's own systemd, whose name its user chooses.
+    UserUnit,
     /// Id of the container.
     Container,
     /// Name of the Kubernetes pod.
@@ -48,7 +61,7 @@ pub enum Field {
 
 impl Field {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Team,
         Self::Program,
         Self::Executable,
@@ -56,6 +69,7 @@ impl Field {
         Self::Uid,
         Self::Cgroup,
         Self::Unit,
+        Self::UserUnit,
         Self::Container,
         Self::Pod,
         Self::Namespace,
@@ -80,6 +94,7 @@ impl Field {
             Self::Uid => "uid",
             Self::Cgroup => "cgroup",
             Self::Unit => "unit",
+            Self::UserUnit => "user_unit",
             Self::Container => "container",
             Self::Pod => "pod",
             Self::Namespace => "namespace",
@@ -99,6 +114,40 @@ impl Field {
     pub fn is_in_body(self) -> bool {
         matches!(self, Self::Model | Self::EndUser)
     }
+
+    /// Whether upper and lower case are the same in it.
+    pub fn ignores_case(self) -> bool {
+        matches!(self, Self::Host | Self::Provider)
+    }
+
+    /// What it is for a call; `None` where it is absent or empty.
+    pub fn value<'a>(self, subject: &Subject<'a>, named: &'a Named) -> Option<Cow<'a, str>> {
+        let caller = subject.caller;
+        let pod = |of: fn(&Pod) -> Option<&str>| caller.pod.as_deref().and_then(of);
+        let value = match self {
+            Self::Team => named.team.as_deref(),
+            Self::Program => Some(&*caller.program),
+            Self::Executable => return caller.executable.as_deref().map(|path| path.to_string_lossy()),
+            Self::User => Some(&*caller.user),
+            Self::Uid => return Some(Cow::Owned(caller.uid.to_string())),
+            Self::Cgroup => caller.cgroup.as_deref(),
+            Self::Unit => caller.system_unit.as_deref(),
+            Self::UserUnit => caller.unit.as_deref().filter(|unit| caller.system_unit.as_deref() != Some(unit)),
+            Self::Container => caller.container.as_deref(),
+            Self::Pod => pod(|pod| pod.name.as_deref()),
+            Self::Namespace => pod(|pod| pod.namespace.as_deref()),
+            Self::ServiceAccount => pod(|pod| pod.service_account.as_deref()),
+            Self::Credential => subject.credential,
+            Self::UserAgent => subject.user_agent,
+            Self::EndUser => subject.end_user,
+            Self::Provider => Some(subject.provider),
+            Self::Region => subject.region,
+            Self::Host => Some(subject.host),
+            Self::Operation => Some(subject.operation.as_str()),
+            Self::Model => subject.model,
+        };
+        value.filter(|value| !value.is_empty()).map(Cow::Borrowed)
+    }
 }
 
 impl FromStr for Field {
@@ -115,32 +164,6 @@ impl fmt::Display for Field {
     }
 }
 
-/// What a value may be: a list of exact values and globs (`*` any characters, `?` one), those with `!` before them excluded.
-///
-/// It matches what one of the others matches, or anything where there are no others, and none of the excluded. What is absent
-/// is matched by exclusions alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Patterns {
-    texts: Vec<String>,
-}
-
-/// A text that is no pattern.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadPattern(pub String);
-
-impl Patterns {
-    /// Reads a list of patterns.
-    pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Self, BadPattern> {
-        Ok(Self { texts: patterns.iter().map(|text| text.as_ref().to_owned()).collect() })
-    }
-
-    /// Whether it matches.
-    pub fn matches(&self, value: Option<&str>) -> bool {
-        value.is_some_and(|value| self.texts.iter().any(|text| text == value))
-    }
-}
-
 /// Which calls are meant: those where each named field matches.
 #[derive(Debug, Clone, Default)]
 pub struct Selector {
@@ -152,7 +175,40 @@ pub struct Selector {
 
 impl Selector {
     /// Whether a call is meant.
-    pub fn matches(&self, _subject: &Subject<'_>, _named: &Named) -> bool {
-        self.fields.is_empty() && self.labels.is_empty()
+    pub fn matches(&self, subject: &Subject<'_>, named: &Named) -> bool {
+        self.in_lower_case().accepts(&Values::new(subject, named))
+    }
+
+    /// Whether the request's body has to be read for it.
+    pub fn needs_body(&self) -> bool {
+        self.fields.iter().any(|(field, _)| field.is_in_body())
+    }
+
+    /// Made ready for [`Values`], where what ignores case is in lower case.
+    pub(crate) fn in_lower_case(&self) -> Self {
+        let fields = self.fields.iter().map(|(field, patterns)| {
+            (*field, if field.ignores_case() { patterns.in_lower_case() } else { patterns.clone() })
+        });
+        Self { fields: fields.collect(), labels: self.labels.clone() }
+    }
+
+    /// Whether a call is meant. The selector is from [`Selector::in_lower_case`].
+    pub(crate) fn accepts(&self, values: &Values<'_>) -> bool {
+        self.fields.iter().all(|(field, patterns)| patterns.matches(values.get(*field)))
+            && self.labels.iter().all(|(name, patterns)| patterns.matches(values.label(name)))
+    }
+
+    /// The first field or label that does not match, with its value and patterns.
+    pub(crate) fn differs<'a>(&'a self, values: &'a Values<'_>) -> Option<(String, Option<&'a str>, &'a Patterns)> {
+        let field = self.fields.iter().find_map(|(field, patterns)| {
+            let value = values.get(*field);
+            (!patterns.matches(value)).then(|| (field.to_string(), value, patterns))
+        });
+        field.or_else(|| {
+            self.labels.iter().find_map(|(name, patterns)| {
+                let value = values.label(name);
+                (!patterns.matches(value)).then(|| (format!("labels.{name}"), value, patterns))
+            })
+        })
     }
 }

@@ -1,0 +1,37 @@
+use std::borrow::Cow;
+
+use tollgate_workload::Pod;
+
+use crate::{Field, Named, Subject};
+
+/// The values of all fields of one call, each looked up once. What ignores case is in lower case.
+#[derive(Debug)]
+pub(crate) struct Values<'a> {
+    fields: [Option<Cow<'a, str>>; Field::ALL.len()],
+    pod: Option<&'a Pod>,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(subject: &Subject<'a>, named: &'a Named) -> Self {
+        let value = |field: Field| {
+            let value = field.value(subject, named);
+            match value {
+                Some(value) if field.ignores_case() && value.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                    Some(Cow::Owned(value.to_ascii_lowercase()))
+                }
+                value => value,
+            }
+        };
+        Self { fields: Field::ALL.map(value), pod: subject.caller.pod.as_deref() }
+    }
+
+    pub(crate) fn get(&self, field: Field) -> Option<&str> {
+        self.fields[field as usize].as_deref()
+    }
+
+    /// A label of the pod. Unlike a field it may be empty: labels are also set for being there.
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
+        let labels = &self.pod?.labels;
+        labels.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
+    }
+}
