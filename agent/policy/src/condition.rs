@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::{Named, Subject};
 
 /// A condition in CEL, the Common Expression Language (cel.dev), compiled once.
@@ -15,7 +17,7 @@ pub struct Condition {
 pub struct BadCondition(pub String);
 
 impl Condition {
-    /// Compiles a condition. It may name `caller.*`, `request.*`, `provider`, `team` and `now`.
+    /// Compiles a condition. It may name `caller.*`, `request.*`, `team`, `cost_center` and `now`.
     pub fn compile(text: &str) -> Result<Self, BadCondition> {
         Ok(Self { text: text.into() })
     }
@@ -26,7 +28,7 @@ impl Condition {
     }
 
     /// Whether it holds. One that fails to be told, because something is absent, does not.
-    pub fn holds(&self, _subject: &Subject<'_>, _named: &Named) -> bool {
+    pub fn holds(&self, _subject: &Subject<'_>, _named: &Named, _now: Timestamp) -> bool {
         false
     }
 }

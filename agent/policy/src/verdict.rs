@@ -84,6 +84,9 @@ pub struct Refused {
     pub retry_after: Option<Duration>,
     /// For `x-ratelimit-*`.
     pub quota: Option<Quota>,
+    /// What else is worth telling: what observed rules, budgets and limits would have done before. The refusal itself is not among
+    /// them.
+    pub notices: Vec<Notice>,
 }
 
 /// How much there is of something that refills.

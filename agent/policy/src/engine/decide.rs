@@ -13,7 +13,7 @@ impl Engine {
     pub fn decide(&self, subject: &Subject<'_>, now: Timestamp) -> (Named, Result<Decided, Refused>) {
         let plan = self.plan();
         let named = Named::default();
-        let matching = matching(&plan.policy, subject, &named);
+        let matching = matching(&plan.policy, subject, &named, now);
         let decided = Decided {
             named: named.clone(),
             clamp: None,
@@ -26,9 +26,9 @@ impl Engine {
 }
 
 /// Which budgets and limits a call is of.
-fn matching(policy: &Policy, subject: &Subject<'_>, named: &Named) -> Matching {
+fn matching(policy: &Policy, subject: &Subject<'_>, named: &Named, now: Timestamp) -> Matching {
     let is_of = |selector: &Selector, when: Option<&Condition>| {
-        selector.matches(subject, named) && when.is_none_or(|when| when.holds(subject, named))
+        selector.matches(subject, named) && when.is_none_or(|when| when.holds(subject, named, now))
     };
     let spec = policy.spec();
     Matching {
