@@ -180,15 +180,11 @@ impl DirectPool {
         Self { limits, state: Mutex::default() }
     }
 
-    /// The last used first: it is the likeliest to be alive.
+    /// The last used first: it is the likeliest to be alive. It is looked at, and closed if it is not, when others may use the pool.
     fn take(self: &Arc<Self>, key: &Key, small: bool) -> Option<Direct> {
         let now = Instant::now();
-        let mut state = self.state.lock();
-        let State { waiting, count, .. } = &mut *state;
-        let list = waiting.get_mut(key)?;
-        let mut found = None;
-        while let Some(last) = list.pop_if(|last| small || now - last.since <= SURELY_ALIVE) {
-            *count -= 1;
+        loop {
+            let last = self.pop(key, |last| small || now - last.since <= SURELY_ALIVE)?;
             let mut direct = Direct {
                 io: last.io,
                 key: key.clone(),
@@ -198,14 +194,20 @@ impl DirectPool {
                 pool: Arc::clone(self),
             };
             if now < last.until && direct.io.is_silent() {
-                found = Some(direct);
-                break;
+                return Some(direct);
             }
         }
+    }
+
+    fn pop(&self, key: &Key, will_do: impl FnOnce(&Waiting) -> bool) -> Option<Waiting> {
+        let mut state = self.state.lock();
+        let list = state.waiting.get_mut(key)?;
+        let last = list.pop_if(|last| will_do(last))?;
         if list.is_empty() {
-            waiting.remove(key);
+            state.waiting.remove(key);
         }
-        found
+        state.count -= 1;
+        Some(last)
     }
 
     fn put(self: &Arc<Self>, direct: Direct) {
@@ -246,15 +248,18 @@ impl DirectPool {
     /// Closes what has been unused for too long, or closed by its server. Says whether anything is left.
     fn sweep(&self) -> bool {
         let now = Instant::now();
+        let mut over = Vec::new();
         let mut state = self.state.lock();
         let State { waiting, count, sweeping } = &mut *state;
-        *count = 0;
         waiting.retain(|_, list| {
-            list.retain_mut(|waiting| now < waiting.until && waiting.io.is_silent());
-            *count += list.len();
+            over.extend(list.extract_if(.., |waiting| now >= waiting.until || !waiting.io.is_silent()));
             !list.is_empty()
         });
-        *sweeping = !waiting.is_empty();
-        *sweeping
+        *count -= over.len();
+        let is_left = !waiting.is_empty();
+        *sweeping = is_left;
+        // They are closed when the pool is free again, by a system call each.
+        drop(state);
+        is_left
     }
 }
