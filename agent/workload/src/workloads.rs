@@ -129,7 +129,7 @@ impl Workloads {
                 unit: group.as_ref().and_then(|group| group.unit.clone()),
                 system_unit: group.as_ref().and_then(|group| group.system_unit.clone()),
                 container: group.as_ref().and_then(|group| group.container.clone()),
-                pod: group.as_ref().and_then(|group| self.pod(group.pod.as_ref()?)),
+                pod: group.as_ref().and_then(|group| group.pod.as_ref()).map(|pod| self.pod(pod)),
                 cgroup: group.map(|group| group.path),
             })
         })
@@ -153,9 +153,9 @@ impl Workloads {
     }
 
     /// What is known of a pod by now: the API server may tell of it later than it makes its first call.
-    fn pod(&self, pod: &Arc<Pod>) -> Option<Arc<Pod>> {
+    fn pod(&self, pod: &Arc<Pod>) -> Arc<Pod> {
         let told = self.pods.get().and_then(|pods| pods.pod(&pod.uid));
-        Some(told.unwrap_or_else(|| Arc::clone(pod)))
+        told.unwrap_or_else(|| Arc::clone(pod))
     }
 
     /// The same caller, with its pod as it is by now.
@@ -209,7 +209,7 @@ impl Workloads {
             unit: group.as_ref().and_then(|group| group.unit.clone()),
             system_unit: group.as_ref().and_then(|group| group.system_unit.clone()),
             container: group.as_ref().and_then(|group| group.container.clone()),
-            pod: group.as_ref().and_then(|group| self.pod(group.pod.as_ref()?)),
+            pod: group.as_ref().and_then(|group| group.pod.as_ref()).map(|pod| self.pod(pod)),
             cgroup: group.map(|group| group.path),
         })
     }

@@ -195,3 +195,94 @@ fn memory_stays_bounded_whatever_number_of_processes_call() {
     }
     assert!(workloads.known.len() <= 64, "{}", workloads.known.len());
 }
+
+/// A control group tree of its own, which `staged` has mounted.
+fn hierarchy(staged: &Staged, groups: &[&str]) -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    for group in groups {
+        fs::create_dir_all(tree.path().join(group.trim_start_matches('/'))).unwrap();
+    }
+    let folder = staged.0.path().join("self");
+    fs::create_dir_all(&folder).unwrap();
+    let mount = format!("30 1 0:26 / {} rw - cgroup2 cgroup2 rw\n", tree.path().display());
+    fs::write(folder.join("mountinfo"), mount).unwrap();
+    tree
+}
+
+fn inode(tree: &tempfile::TempDir, group: &str) -> u64 {
+    fs::metadata(tree.path().join(group.trim_start_matches('/'))).unwrap().ino()
+}
+
+const POD: &str = "12345678-1234-1234-1234-123456789abc";
+
+#[test]
+fn a_process_that_has_gone_is_known_by_its_group_though_none_of_it_was_seen() {
+    let staged = Staged::new();
+    let group = "/system.slice/backup.service";
+    let tree =
+        hierarchy(&staged, &[group, "/user.slice/user-1000.slice/session-3.scope", "/system.slice/other.service"]);
+    let workloads = Workloads::at(staged.0.path());
+    let id = inode(&tree, group);
+    let caller = workloads.identify(4_000_000, 1000, "curl", id);
+    assert_eq!((caller.program.as_ref(), caller.cgroup.as_deref()), ("curl", Some(group)));
+    assert_eq!(
+        (caller.unit.as_deref(), caller.system_unit.as_deref()),
+        (Some("backup.service"), Some("backup.service"))
+    );
+
+    fs::remove_dir(tree.path().join(&group[1..])).unwrap();
+    assert_eq!(workloads.identify(4_000_001, 1000, "curl", id).cgroup.as_deref(), Some(group), "it is remembered");
+    assert_eq!(workloads.identify(4_000_001, 1000, "curl", u64::MAX).cgroup, None);
+    assert!(workloads.gone.get(&u64::MAX).is_some(), "a group that is not there is looked for once");
+}
+
+#[test]
+fn a_users_own_unit_is_shown_and_the_systems_is_what_counts() {
+    let staged = Staged::new();
+    let group = "/user.slice/user-1000.slice/user@1000.service/app.slice/billing.service";
+    let tree = hierarchy(&staged, &[group]);
+    let caller = Workloads::at(staged.0.path()).identify(4_000_000, 1000, "curl", inode(&tree, group));
+    assert_eq!(caller.unit.as_deref(), Some("billing.service"));
+    assert_eq!(caller.system_unit.as_deref(), Some("user@1000.service"));
+}
+
+#[derive(Default)]
+struct Told(parking_lot::Mutex<Option<Arc<Pod>>>);
+
+impl Pods for Told {
+    fn pod(&self, uid: &str) -> Option<Arc<Pod>> {
+        self.0.lock().clone().filter(|pod| pod.uid.as_ref() == uid)
+    }
+}
+
+#[test]
+fn a_pod_is_known_by_its_uid_at_once_and_by_name_when_the_api_server_tells() {
+    let staged = Staged::new();
+    let group = format!("/kubepods/burstable/pod{POD}");
+    let tree = hierarchy(&staged, &[&group]);
+    staged.process(7, 100, "/app", 1000, "pid:[99]");
+    fs::write(staged.0.path().join("7/cgroup"), format!("0::{group}\n")).unwrap();
+    let id = inode(&tree, &group);
+    let workloads = Workloads::at(staged.0.path());
+    let uid = |caller: &Caller| caller.pod.as_ref().map(|pod| (pod.uid.to_string(), pod.name.is_some()));
+    assert_eq!(uid(&workloads.identify(7, 1000, "app", id)), Some((POD.into(), false)));
+
+    let told = Arc::new(Told::default());
+    workloads.name_pods(Arc::<Told>::clone(&told));
+    assert_eq!(uid(&workloads.identify(7, 1000, "app", id)), Some((POD.into(), false)));
+    let named = |label: &str| {
+        let labels = vec![("app".into(), label.into())];
+        Arc::new(Pod { uid: POD.into(), name: Some("search-0".into()), labels, ..Pod::default() })
+    };
+    *told.0.lock() = Some(named("search"));
+    let first = workloads.identify(7, 1000, "app", id);
+    assert_eq!(uid(&first), Some((POD.into(), true)));
+    assert!(Arc::ptr_eq(&first, &workloads.identify(7, 1000, "app", id)), "it is shared until something changes");
+    *told.0.lock() = Some(named("ads"));
+    assert_eq!(workloads.identify(7, 1000, "app", id).pod.as_ref().unwrap().labels[0].1.as_ref(), "ads");
+    assert_eq!(
+        uid(&workloads.identify(4_000_000, 1000, "curl", id)),
+        Some((POD.into(), true)),
+        "also of one that has gone"
+    );
+}
