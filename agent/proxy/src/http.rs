@@ -13,7 +13,6 @@ mod linger;
 mod relay;
 pub(crate) mod request;
 mod response;
-mod rewound;
 mod service;
 mod splice;
 mod websocket;
@@ -42,7 +41,6 @@ use self::request::Budget;
 pub use self::request::{BodyError, RequestBody};
 use self::response::Draining;
 pub use self::response::{Relayed, ResponseBody};
-use self::rewound::Rewound;
 use self::service::Context;
 use self::splice::Splicing;
 use crate::admit::Gate;
@@ -51,6 +49,7 @@ use crate::drain;
 use crate::exchange::Ended;
 use crate::fingerprint::Fingerprints;
 use crate::observe::Observer;
+use crate::prefixed::Prefixed;
 use crate::settle::Settler;
 use crate::upstream::Upstream;
 
@@ -199,7 +198,7 @@ impl Http {
         let (settlements, mut ended) = mpsc::unbounded_channel::<Ended>();
         let http2 = connection.http2;
         let (context, begun) = Context::new(Arc::clone(&self.shared), connection, settlements, drain.clone());
-        let mut io = Rewound::new(Lingering::new(io));
+        let mut io = Prefixed::new(Lingering::new(io), Vec::new());
         if !http2 && self.shared.draining.is_none() {
             match direct::serve(io, &context).await {
                 Served::Ended(result) => return Ok(result?),
@@ -228,7 +227,7 @@ impl Http {
 }
 
 async fn serve_http1<IO>(
-    io: TokioIo<Rewound<Lingering<IO>>>,
+    io: TokioIo<Prefixed<Lingering<IO>>>,
     context: Arc<Context>,
     mut begun: watch::Receiver<bool>,
     drain: drain::Watch,
@@ -269,7 +268,7 @@ fn ended_well(result: Result<(), hyper::Error>) -> Result<(), hyper::Error> {
 }
 
 async fn serve_http2<IO>(
-    io: TokioIo<Rewound<Lingering<IO>>>,
+    io: TokioIo<Prefixed<Lingering<IO>>>,
     context: Arc<Context>,
     drain: drain::Watch,
 ) -> Result<(), hyper::Error>
