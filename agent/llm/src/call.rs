@@ -55,6 +55,27 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Chat,
+        Self::TextCompletion,
+        Self::GenerateContent,
+        Self::Embeddings,
+        Self::Rerank,
+        Self::Image,
+        Self::Speech,
+        Self::Transcription,
+        Self::Moderation,
+        Self::Ocr,
+        Self::Realtime,
+        Self::Session,
+        Self::Batch,
+        Self::File,
+        Self::FineTuning,
+        Self::CountTokens,
+        Self::Other,
+    ];
+
     /// The value for `gen_ai.operation.name`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -38,6 +38,9 @@ pub(crate) trait Visit<F> {
     /// A value at the path of `field`. A `null` is no value.
     fn field(&mut self, field: F, value: Value<'_>);
 
+    /// At the path of `field` stands a `null`, or a text that is too long to be read.
+    fn unread(&mut self, _field: F) {}
+
     /// An object at the top, or directly in an array at the top, is complete.
     fn document(&mut self) {}
 }
@@ -217,8 +220,10 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
             return;
         }
         let field = self.target.and_then(|node| self.paths.field(node));
-        if let (Some(field), Some(Ok(text))) = (field, text.map(std::str::from_utf8)) {
-            visit.field(field, Value::Text(text));
+        match (field, text.map(std::str::from_utf8)) {
+            (Some(field), Some(Ok(text))) => visit.field(field, Value::Text(text)),
+            (Some(field), _) => visit.unread(field),
+            (None, _) => {}
         }
         self.after_value();
     }
@@ -233,8 +238,10 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
             self.keep(Role::Scalar, &bytes[..at]);
         }
         if end.is_some() {
-            if let (Some(field), Some(value), false) = (field, literal(&self.text), self.too_long) {
-                visit.field(field, value);
+            match (field, literal(&self.text), self.too_long) {
+                (Some(field), Some(value), false) => visit.field(field, value),
+                (Some(field), ..) => visit.unread(field),
+                (None, ..) => {}
             }
             self.after_value();
         }

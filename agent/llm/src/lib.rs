@@ -6,7 +6,9 @@
 
 mod call;
 mod catalogue;
+mod clamp;
 mod coding;
+mod edit;
 mod estimate;
 mod eventstream;
 mod failure;
@@ -23,12 +25,17 @@ mod websocket;
 
 pub use call::{Api, Call, Operation, identify};
 pub use catalogue::{Catalogue, Dialect, Provider, StreamUsage};
+pub use clamp::{Clamp, ClampError};
+pub use edit::{Edit, EditConflict, Edits};
 pub use estimate::{Sample, Tokenizers, estimate_roughly};
 pub use failure::ErrorKind;
 pub use price::{Asked, PRICES_FROM, Pointed, Price, PriceStatus, Prices, Unpriced, load_prices};
 pub use refusal::{RefusalBody, refusal};
-pub use request::{RequestFacts, RequestMeter};
+pub use request::{Caching, RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};
-pub use splice::{ChunkRemover, Edit, Splicer, names_stream_options};
+pub use splice::{ChunkRemover, Splicer, names_stream_options};
 pub use usage::{ServiceTier, Usage, UsageSource};
-pub use websocket::{Sender, SocketEvent, SocketMeter, SocketRemains, TurnEnd};
+pub use websocket::{
+    CloseCode, Held, HeldMessage, Sender, SocketAsk, SocketError, SocketEvent, SocketGaps, SocketHold, SocketMeter,
+    SocketRemains, SocketSession, TurnEnd,
+};

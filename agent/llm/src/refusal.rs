@@ -62,7 +62,7 @@ fn bedrock(status: StatusCode) -> &'static str {
 }
 
 /// The `type` and `code` OpenAI uses with a status.
-fn openai(status: StatusCode) -> (&'static str, Option<&'static str>) {
+pub(crate) fn openai(status: StatusCode) -> (&'static str, Option<&'static str>) {
     match status.as_u16() {
         401 => ("authentication_error", Some("invalid_api_key")),
         403 => ("permission_error", None),

@@ -1,10 +1,13 @@
 //! Reads what a request asks for from its body as the bytes pass.
 
+mod fields;
+
 use std::{
     fmt,
     sync::{Arc, LazyLock},
 };
 
+use self::fields::{Place, Told};
 use crate::{
     call::{self, Api, Call, Operation},
     coding::{Consume, Decoder},
@@ -12,70 +15,97 @@ use crate::{
     json::{Paths, Scanner, Value, Visit},
     multipart::{self, Fields},
     response::{is_readable, reads_text},
+    usage::ServiceTier,
 };
 
-/// What a request said about itself.
+/// What a request said about itself. All but the first two is read where a policy asks for it, by [`RequestMeter::for_policy`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestFacts {
     /// The model asked for, from the path or the body.
     pub model: Option<Arc<str>>,
     /// Whether a stream was asked for; `None` when nothing was said, which providers take as no.
     pub stream: Option<bool>,
+    /// The most output tokens that one answer may have. Of several parameters for it the largest, as servers differ in which of
+    /// them counts; `None` where none was given, or one that bounds nothing.
+    pub max_output_tokens: Option<u64>,
+    /// How many answers are asked for: `n` and its kin, times the prompts where there are several.
+    pub choices: Option<u32>,
+    /// Whom the request says that it is for: `safety_identifier`, else `user`, else `metadata.user_id`. At most 256 bytes, in one line.
+    pub end_user: Option<Arc<str>>,
+    /// How many images the model is given.
+    pub images: u32,
+    /// How many sounds, films and documents the model is given.
+    pub files: u32,
+    /// The service tier asked for.
+    pub tier: ServiceTier,
+    /// Whether what is read is to be kept in the provider's cache, where that has to be asked for.
+    pub caching: Option<Caching>,
+    /// The length of the body, decoded, as far as it was read.
+    pub body_bytes: u64,
+}
+
+/// How long the provider's cache is to keep what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caching {
+    /// Some minutes.
+    Minutes,
+    /// An hour, which costs more.
+    Hour,
 }
 
 /// Watches one request body. Memory is bounded whatever the body's size; nothing of the content is kept.
 pub struct RequestMeter {
+    api: Api,
     in_path: RequestFacts,
     streams_unasked: bool,
     body: Option<Box<Decoder<Body>>>,
 }
 
 impl RequestMeter {
-    /// For the body of `call`, with the values of its `content-type` and `content-encoding` headers.
+    /// For the body of `call`, with the values of its `content-type` and `content-encoding` headers. Reads model and stream.
     pub fn new(call: &Call, content_type: Option<&str>, content_encoding: Option<&str>) -> Self {
-        let says_in_body = match call.api {
-            Api::ChatCompletions
-            | Api::Completions
-            | Api::Responses
-            | Api::Embeddings
-            | Api::Images
-            | Api::Speech
-            | Api::Transcription
-            | Api::Moderations
-            | Api::Messages
-            | Api::CohereChat
-            | Api::CohereEmbed
-            | Api::Rerank
-            | Api::Ocr
-            | Api::Conversations
-            | Api::Ollama
-            | Api::CountTokens => true,
-            // The path says it all, or the frames of a WebSocket do.
-            Api::GenerateContent
-            | Api::EmbedContent
-            | Api::Predict
-            | Api::BedrockInvoke
-            | Api::BedrockInvokeStream
-            | Api::BedrockConverse
-            | Api::BedrockConverseStream
-            | Api::Realtime
-            | Api::Unknown => false,
-        };
+        let paths = says_in_body(call.api).then(|| &*PATHS);
+        Self::reading(call, paths, false, content_type, content_encoding)
+    }
+
+    /// Like [`Self::new`], and reads all else that [`RequestFacts`] hold, which takes longer.
+    pub fn for_policy(call: &Call, content_type: Option<&str>, content_encoding: Option<&str>) -> Self {
+        Self::reading(call, fields::table(call.api), true, content_type, content_encoding)
+    }
+
+    /// For a client's message on a WebSocket of `call` that asks for an answer, in both shapes that clients give it.
+    pub fn for_message(call: &Call) -> Self {
+        Self::reading(call, Some(fields::message()), true, None, None)
+    }
+
+    fn reading(
+        call: &Call,
+        paths: Option<&'static Paths<Field>>,
+        is_for_policy: bool,
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+    ) -> Self {
         let reads_text = reads_text(call.api);
-        let form = content_type.filter(|_| says_in_body).and_then(multipart::Parser::new);
-        let is_read = form.is_some() || (says_in_body || reads_text) && content_type.is_none_or(is_readable);
+        let form = content_type.filter(|_| paths.is_some()).and_then(multipart::Parser::new);
+        let is_read = form.is_some() || (paths.is_some() || reads_text) && content_type.is_none_or(is_readable);
         let body = is_read.then(|| {
             let body = Body {
-                scanner: (says_in_body && form.is_none()).then(|| Scanner::new(&PATHS)),
+                scanner: paths.filter(|_| form.is_none()).map(Scanner::new),
                 form: form.map(Box::new),
-                asked: Asked::default(),
+                asked: Asked { told: is_for_policy.then(Box::default), ..Asked::default() },
                 gather: reads_text.then(|| Gather::request(call.operation)),
                 text: Sampler::default(),
+                bytes: 0,
             };
             Box::new(Decoder::new(content_encoding, body))
         });
         Self {
-            in_path: RequestFacts { model: call.model_in_path.clone(), stream: call.stream_in_path },
+            api: call.api,
+            in_path: RequestFacts {
+                model: call.model_in_path.clone(),
+                stream: call.stream_in_path,
+                ..RequestFacts::default()
+            },
             // docs.ollama.com/api: what generates streams, unless it is told not to.
             streams_unasked: call.api == Api::Ollama && call.operation != Operation::Embeddings,
             body,
@@ -91,7 +121,7 @@ impl RequestMeter {
 
     /// What is known so far. The path wins over the body, and later keys over earlier ones, as JSON readers have it.
     pub fn facts(&self) -> RequestFacts {
-        self.merge(self.body.as_ref().and_then(|body| body.get_ref()).map(|body| &body.asked))
+        self.merge(self.body.as_ref().and_then(|body| body.get_ref()))
     }
 
     /// The body has ended.
@@ -102,15 +132,53 @@ impl RequestMeter {
     /// Like [`Self::finish`], with the text that the model is given to read.
     pub fn finish_with_text(mut self) -> (RequestFacts, Sample) {
         let body = self.body.take().map(|body| body.finish().0);
-        let facts = self.merge(body.as_ref().map(|body| &body.asked));
+        let facts = self.merge(body.as_ref());
         (facts, body.map(|body| body.text.finish()).unwrap_or_default())
     }
 
-    fn merge(&self, asked: Option<&Asked>) -> RequestFacts {
-        RequestFacts {
+    fn merge(&self, body: Option<&Body>) -> RequestFacts {
+        let asked = body.map(|body| &body.asked);
+        let mut facts = RequestFacts {
             model: self.in_path.model.clone().or_else(|| asked?.model.clone()),
             stream: self.in_path.stream.or_else(|| asked?.stream).or(self.streams_unasked.then_some(true)),
+            ..RequestFacts::default()
+        };
+        if let Some((body, told)) = body.and_then(|body| Some((body, body.asked.told.as_ref()?))) {
+            told.tell(self.api, &mut facts);
+            facts.body_bytes = body.bytes;
         }
+        facts
+    }
+}
+
+/// Whether requests of the API name model or stream in their bodies. The path of the others says it all, or the frames of a WebSocket do.
+fn says_in_body(api: Api) -> bool {
+    match api {
+        Api::ChatCompletions
+        | Api::Completions
+        | Api::Responses
+        | Api::Embeddings
+        | Api::Images
+        | Api::Speech
+        | Api::Transcription
+        | Api::Moderations
+        | Api::Messages
+        | Api::CohereChat
+        | Api::CohereEmbed
+        | Api::Rerank
+        | Api::Ocr
+        | Api::Conversations
+        | Api::Ollama
+        | Api::CountTokens => true,
+        Api::GenerateContent
+        | Api::EmbedContent
+        | Api::Predict
+        | Api::BedrockInvoke
+        | Api::BedrockInvokeStream
+        | Api::BedrockConverse
+        | Api::BedrockConverseStream
+        | Api::Realtime
+        | Api::Unknown => false,
     }
 }
 
@@ -126,10 +194,12 @@ struct Body {
     asked: Asked,
     gather: Option<Gather>,
     text: Sampler,
+    bytes: u64,
 }
 
 impl Consume for Body {
     fn consume(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
         if let Some(scanner) = &mut self.scanner {
             scanner.push(bytes, &mut self.asked);
         }
@@ -146,16 +216,20 @@ impl Consume for Body {
 enum Field {
     Model,
     Stream,
+    /// What only a policy asks for.
+    Place(Place),
 }
 
 /// `model_id` is watsonx's word for it.
-static PATHS: LazyLock<Paths<Field>> =
-    LazyLock::new(|| Paths::new([("model", Field::Model), ("model_id", Field::Model), ("stream", Field::Stream)]));
+const BASE: [(&str, Field); 3] = [("model", Field::Model), ("model_id", Field::Model), ("stream", Field::Stream)];
+
+static PATHS: LazyLock<Paths<Field>> = LazyLock::new(|| Paths::new(BASE));
 
 #[derive(Default)]
 struct Asked {
     model: Option<Arc<str>>,
     stream: Option<bool>,
+    told: Option<Box<Told>>,
 }
 
 impl Visit<Field> for Asked {
@@ -163,14 +237,25 @@ impl Visit<Field> for Asked {
         match (field, value) {
             (Field::Model, Value::Text(name)) => self.model = call::model(name),
             (Field::Stream, Value::Bool(stream)) => self.stream = Some(stream),
+            (Field::Place(place), value) => {
+                if let Some(told) = &mut self.told {
+                    told.field(place, value);
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn unread(&mut self, field: Field) {
+        if let (Field::Place(place), Some(told)) = (field, &mut self.told) {
+            told.unread(place);
         }
     }
 }
 
 impl Fields for Asked {
     fn wants(&self, name: &str) -> bool {
-        matches!(name, "model" | "stream")
+        matches!(name, "model" | "stream") || self.told.is_some() && fields::form_field(name).is_some()
     }
 
     fn field(&mut self, name: &str, value: &str) {
@@ -179,7 +264,11 @@ impl Fields for Asked {
             // As HTTP clients of several languages write it.
             ("stream", "true" | "True" | "1") => self.stream = Some(true),
             ("stream", "false" | "False" | "0") => self.stream = Some(false),
-            _ => {}
+            (name, value) => {
+                if let (Some(place), Some(told)) = (fields::form_field(name), &mut self.told) {
+                    told.field(place, Value::Text(value));
+                }
+            }
         }
     }
 }

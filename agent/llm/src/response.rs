@@ -260,8 +260,14 @@ pub(crate) fn is_readable(content_type: &str) -> bool {
         "application/vnd.amazon.eventstream",
     ];
     let essence = essence(content_type);
+    READABLE.iter().any(|readable| essence.eq_ignore_ascii_case(readable)) || is_json(essence)
+}
+
+/// Whether a body of this type is one JSON text. Clients mislabel it as plain text.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let essence = essence(content_type);
     let ending = essence.len().checked_sub(JSON.len()).and_then(|start| essence.get(start..));
-    READABLE.iter().any(|readable| essence.eq_ignore_ascii_case(readable))
+    ["application/json", "text/json", "text/plain", ""].iter().any(|json| essence.eq_ignore_ascii_case(json))
         || ending.is_some_and(|ending| ending.eq_ignore_ascii_case(JSON))
 }
 

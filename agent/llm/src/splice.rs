@@ -5,7 +5,7 @@
 //! event that the client did not ask for. All other bytes stay as they are, on both ways.
 
 mod chunk;
-mod grammar;
+pub(crate) mod grammar;
 
 use std::fmt;
 
@@ -13,23 +13,13 @@ use memchr::memmem;
 
 pub use self::chunk::ChunkRemover;
 use self::grammar::{Grammar, Kind, Token};
+use crate::edit::Edit;
 
 const WHOLE: &str = r#","stream_options":{"include_usage":true}"#;
 const OPTIONS: &str = r#"{"include_usage":true}"#;
 const FIRST: &str = r#""include_usage":true"#;
 const NEXT: &str = r#","include_usage":true"#;
 const TRUE: &str = "true";
-
-/// The one span of a request to replace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edit {
-    /// The first byte that is replaced.
-    pub start: usize,
-    /// The byte after the last that is replaced; equal to `start` where nothing is.
-    pub end: usize,
-    /// What stands there instead.
-    pub text: &'static str,
-}
 
 /// Whether an error's body is about the option: a server that does not know it names it.
 pub fn names_stream_options(body: &[u8]) -> bool {
@@ -88,7 +78,7 @@ impl Splicer {
     pub fn finish(self) -> Option<Edit> {
         let end = self.end.filter(|_| !self.hopeless && self.grammar.is_complete())?;
         self.streams.filter(|streams| *streams)?;
-        let edit = |start, end, text| Some(Edit { start, end, text });
+        let edit = |start, end, text: &'static str| Some(Edit { start, end, text: text.into() });
         match self.options {
             None => edit(end, end, WHOLE),
             Some(Options::Null { start, end }) => edit(start, end, OPTIONS),

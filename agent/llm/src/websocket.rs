@@ -3,13 +3,22 @@
 //! Frames are observed as they pass and never changed: unmasked and inflated on a copy, their JSON read piece by piece. Each
 //! response in a session is a turn, with a count of its own. What cannot be followed is passed on all the same, and said.
 
+mod asked;
 mod fields;
 mod frames;
+mod gaps;
+mod hold;
 mod inflate;
 mod turns;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use self::asked::SocketAsk;
+pub use self::gaps::SocketGaps;
+pub use self::hold::{Held, HeldMessage, SocketHold};
+pub use self::words::{CloseCode, SocketError};
 
 use self::fields::{Asked, CLIENT, Report, Request, SERVER, Said};
 use self::frames::{Frames, Messages};
@@ -67,6 +76,17 @@ pub struct TurnEnd {
     pub untold: Untold,
     /// The text that the model was given to read, where that may have to be estimated.
     pub asked: Sample,
+}
+
+/// What the server has said of the session, the last time that it did.
+#[derive(Debug, Clone, Default)]
+pub struct SocketSession {
+    /// The model that answers.
+    pub model: Option<Arc<str>>,
+    /// The most tokens that a response may have, where it said a number.
+    pub max_output_tokens: Option<u64>,
+    /// How many times it said that the session was changed as the client had asked.
+    pub updates: u64,
 }
 
 /// What remains when a WebSocket has closed.
@@ -166,6 +186,16 @@ impl SocketMeter {
     /// What happened since this was last asked, in order.
     pub fn events(&mut self) -> impl Iterator<Item = SocketEvent> + '_ {
         self.turns.events.drain(..)
+    }
+
+    /// What the server has said of the session.
+    pub fn session(&self) -> &SocketSession {
+        &self.turns.session
+    }
+
+    /// Why either end is no longer followed, if one is not.
+    pub fn stopped(&self) -> Option<Unmetered> {
+        self.client.stopped.or(self.server.stopped).map(Unmetered::from)
     }
 
     /// Which end said first that it would close, if either has.

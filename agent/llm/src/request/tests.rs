@@ -20,7 +20,7 @@ fn facts(body: &[u8]) -> RequestFacts {
 }
 
 fn said(model: &str, stream: Option<bool>) -> RequestFacts {
-    RequestFacts { model: Some(Arc::from(model)), stream }
+    RequestFacts { model: Some(Arc::from(model)), stream, ..RequestFacts::default() }
 }
 
 #[test]
@@ -161,6 +161,6 @@ proptest! {
         let body = if pretty { serde_json::to_string_pretty(&json).unwrap() } else { body };
         let mut meter = meter("/v1/chat/completions", None, None);
         body.as_bytes().chunks(size).for_each(|chunk| meter.push(chunk));
-        prop_assert_eq!(meter.finish(), RequestFacts { model: call::model(json["model"].as_str().unwrap()), stream: json.get("stream").and_then(serde_json::Value::as_bool) });
+        prop_assert_eq!(meter.finish(), RequestFacts { model: call::model(json["model"].as_str().unwrap()), stream: json.get("stream").and_then(serde_json::Value::as_bool), ..RequestFacts::default() });
     }
 }

@@ -6,11 +6,11 @@ use memchr::memchr2;
 const MAX_DEPTH: u32 = 127;
 
 /// The longest key that is told.
-const MAX_KEY: usize = 16;
+const MAX_KEY: usize = 32;
 
 /// What stands where. `depth` counts the containers around it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// A key of an object; `None` where it is written with escapes. One that is longer than any of interest is cut.
     Key { depth: u32, name: Option<&'a [u8]> },
     /// A value begins here.
@@ -21,7 +21,7 @@ pub(super) enum Token<'a> {
 
 /// What a value is, as far as its first byte tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Object,
     Array,
     Text,
@@ -33,7 +33,7 @@ pub(super) enum Kind {
 
 /// The state between two pieces.
 #[derive(Default)]
-pub(super) struct Grammar {
+pub(crate) struct Grammar {
     /// Bytes taken before this piece.
     before: usize,
     depth: u32,
@@ -107,7 +107,7 @@ struct Malformed;
 
 impl Grammar {
     /// Takes the next bytes. `false` if they are not JSON; nothing more is to be pushed then.
-    pub(super) fn push(&mut self, bytes: &[u8], mut told: impl FnMut(Token<'_>)) -> bool {
+    pub(crate) fn push(&mut self, bytes: &[u8], mut told: impl FnMut(Token<'_>)) -> bool {
         let mut at = 0;
         while at < bytes.len() {
             match self.step(bytes, at, &mut told) {
@@ -120,7 +120,7 @@ impl Grammar {
     }
 
     /// Whether the text is whole.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.state == State::Over
     }
 

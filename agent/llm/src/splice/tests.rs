@@ -21,7 +21,7 @@ fn edited(body: &str) -> Option<String> {
         splicer.push(&body.as_bytes()[cut..]);
         assert_eq!(splicer.finish(), whole, "{body} cut at {cut}");
     }
-    whole.map(|Edit { start, end, text }| [&body[..start], text, &body[end..]].concat())
+    whole.map(|Edit { start, end, text }| [&body[..start], &*text, &body[end..]].concat())
 }
 
 #[test]
@@ -189,7 +189,7 @@ proptest! {
         at.extend([0, text.len()]);
         at.sort_unstable();
         at.windows(2).for_each(|pair| splicer.push(&text[pair[0]..pair[1]]));
-        prop_assert_eq!(splicer.finish(), found);
+        prop_assert_eq!(&splicer.finish(), &found);
         match (wanted(&body), found) {
             (None, found) => prop_assert_eq!(found, None),
             (Some(wanted), found) => {

@@ -59,6 +59,8 @@ pub(super) enum Said {
     Item,
     Status,
     SessionModel,
+    /// The most tokens that the session lets a response have.
+    SessionBound,
     TranscriptionModel,
     Error,
     ErrorName,
@@ -96,6 +98,8 @@ const PATHS: &[(&str, Said)] = &[
     ("response.status_details.error.type", Said::ErrorName),
     ("response.status_details.error.code", Said::ErrorName),
     ("session.model", Said::SessionModel),
+    ("session.max_output_tokens", Said::SessionBound),
+    ("session.max_response_output_tokens", Said::SessionBound),
     // Now, and before the API was generally available.
     ("session.audio.input.transcription.model", Said::TranscriptionModel),
     ("session.input_audio_transcription.model", Said::TranscriptionModel),
@@ -128,6 +132,7 @@ pub(super) struct Report {
     pub(super) item: Option<Name>,
     pub(super) has_failed: bool,
     pub(super) session_model: Option<Arc<str>>,
+    pub(super) session_bound: Option<u64>,
     pub(super) transcription_model: Option<Arc<str>>,
     pub(super) error: Option<ErrorKind>,
     pub(super) error_event: Option<Name>,
@@ -150,6 +155,8 @@ pub(super) enum Kind {
     Transcribing,
     Transcribed,
     NotTranscribed,
+    /// The session was changed, as it was asked to be.
+    Updated,
 }
 
 impl Kind {
@@ -164,6 +171,7 @@ impl Kind {
         }
         match name {
             "error" => Self::Error,
+            "session.updated" | "transcription_session.updated" => Self::Updated,
             "response.created" => Self::Created,
             // Realtime has one word for the end, Responses one for each.
             "response.done"
@@ -186,6 +194,7 @@ impl Visit<Said> for Report {
             (Said::Response, Value::Text(id)) => self.response = Some(Name::of(id)),
             (Said::Item, Value::Text(id)) => self.item = Some(Name::of(id)),
             (Said::Status, Value::Text(status)) => self.has_failed = status == "failed",
+            (Said::SessionBound, Value::Number(most)) => self.session_bound = Some(most),
             (Said::SessionModel, Value::Text(name)) => self.session_model = call::model(name),
             (Said::TranscriptionModel, Value::Text(name)) => self.transcription_model = call::model(name),
             (Said::Error, _) => self.has_failed = true,

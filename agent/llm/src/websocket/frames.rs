@@ -4,8 +4,8 @@ use super::{Sender, Stop, inflate::Inflate};
 
 /// The longest header: two bytes, eight of length, four of mask.
 const MAX_HEADER: usize = 14;
-/// How much is unmasked at once.
-const BLOCK: usize = 4096;
+/// How much is unmasked at once. A multiple of a mask's length.
+pub(super) const BLOCK: usize = 4096;
 /// Control frames hold no more (§ 5.5).
 const MAX_CONTROL: u64 = 125;
 
@@ -23,8 +23,7 @@ pub(super) struct Frames {
     from: Sender,
     /// permessage-deflate was agreed on for this direction.
     inflate: Option<Inflate>,
-    header: [u8; MAX_HEADER],
-    header_len: usize,
+    head: Head,
     at: At,
     message: Message,
 }
@@ -49,16 +48,96 @@ enum Message {
     Compressed,
 }
 
-const CONTINUATION: u8 = 0x0;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xa;
+pub(super) const CONTINUATION: u8 = 0x0;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const BINARY: u8 = 0x2;
+pub(super) const CLOSE: u8 = 0x8;
+pub(super) const PING: u8 = 0x9;
+pub(super) const PONG: u8 = 0xa;
+
+/// A frame's header (§ 5.2), as it comes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Head {
+    bytes: [u8; MAX_HEADER],
+    length: usize,
+}
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) opcode: u8,
+    /// The last of its message.
+    pub(super) is_final: bool,
+    pub(super) is_compressed: bool,
+    /// Of what follows the header.
+    pub(super) length: u64,
+    /// Zeros in a server's frame, which has none.
+    pub(super) mask: [u8; 4],
+}
+
+impl Head {
+    /// Takes what of `bytes` belongs to it, and tells how much that is. Once it is whole, see [`Self::end`].
+    pub(super) fn push(&mut self, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            let missing = needed(&self.bytes[..self.length]) - self.length;
+            if missing == 0 {
+                break;
+            }
+            let taken = missing.min(bytes.len() - used);
+            self.bytes[self.length..self.length + taken].copy_from_slice(&bytes[used..used + taken]);
+            self.length += taken;
+            used += taken;
+        }
+        used
+    }
+
+    /// As it came so far.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// What it says, if it is whole. Then the next one begins.
+    pub(super) fn end(&mut self, from: Sender) -> Result<Option<Frame>, Stop> {
+        if self.length != needed(self.as_bytes()) {
+            return Ok(None);
+        }
+        let frame = Frame::read(self.as_bytes(), from)?;
+        self.length = 0;
+        Ok(Some(frame))
+    }
+}
+
+impl Frame {
+    fn read(header: &[u8], from: Sender) -> Result<Self, Stop> {
+        let (first, second) = (header[0], header[1]);
+        let (is_final, is_reserved, is_compressed) = (first & 0x80 != 0, first & 0x30 != 0, first & 0x40 != 0);
+        let is_masked = second & 0x80 != 0;
+        let (length, mask) = match second & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([header[2], header[3]])), &header[4..]),
+            127 => {
+                let (length, mask) = header[2..].split_at(8);
+                (u64::from_be_bytes(length.try_into().expect("it was split there")), mask)
+            }
+            length => (u64::from(length), &header[2..]),
+        };
+        // Clients mask, servers do not (§ 5.1), and lengths have 63 bits (§ 5.2).
+        if is_reserved || is_masked != (from == Sender::Client) || length > i64::MAX as u64 {
+            return Err(Stop::Violation);
+        }
+        let mask = mask.try_into().unwrap_or_default();
+        Ok(Self { opcode: first & 0x0f, is_final, is_compressed, length, mask })
+    }
+
+    /// Whether it may stand between a message's.
+    pub(super) fn is_control(&self) -> bool {
+        matches!(self.opcode, CLOSE | PING | PONG) && self.is_final && !self.is_compressed && self.length <= MAX_CONTROL
+    }
+}
 
 impl Frames {
     pub(super) fn new(from: Sender, inflate: Option<Inflate>) -> Self {
-        Self { from, inflate, header: [0; MAX_HEADER], header_len: 0, at: At::Header, message: Message::None }
+        Self { from, inflate, head: Head::default(), at: At::Header, message: Message::None }
     }
 
     /// Whether this side has said that it sends no more.
@@ -71,10 +150,9 @@ impl Frames {
             match self.at {
                 At::Closed => return Ok(()),
                 At::Header => {
-                    bytes = self.read_header(bytes);
-                    if self.header_len == needed(&self.header[..self.header_len]) {
-                        self.begin()?;
-                        self.header_len = 0;
+                    bytes = &bytes[self.head.push(bytes)..];
+                    if let Some(frame) = self.head.end(self.from)? {
+                        self.begin(frame)?;
                         self.end_if_empty(messages)?;
                     }
                 }
@@ -95,49 +173,18 @@ impl Frames {
         Ok(())
     }
 
-    fn read_header<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
-        while !bytes.is_empty() {
-            let missing = needed(&self.header[..self.header_len]) - self.header_len;
-            if missing == 0 {
-                break;
-            }
-            let taken = missing.min(bytes.len());
-            self.header[self.header_len..self.header_len + taken].copy_from_slice(&bytes[..taken]);
-            self.header_len += taken;
-            bytes = &bytes[taken..];
-        }
-        bytes
-    }
-
-    /// The header is complete.
-    fn begin(&mut self) -> Result<(), Stop> {
-        let header = &self.header[..self.header_len];
-        let (first, second) = (header[0], header[1]);
-        let (is_final, is_reserved, is_compressed) = (first & 0x80 != 0, first & 0x30 != 0, first & 0x40 != 0);
-        let is_masked = second & 0x80 != 0;
-        let (left, mask) = match second & 0x7f {
-            126 => (u64::from(u16::from_be_bytes([header[2], header[3]])), &header[4..]),
-            127 => {
-                let (length, mask) = header[2..].split_at(8);
-                (u64::from_be_bytes(length.try_into().expect("it was split there")), mask)
-            }
-            length => (u64::from(length), &header[2..]),
-        };
-        // Clients mask, servers do not (§ 5.1), and lengths have 63 bits (§ 5.2).
-        if is_reserved || is_masked != (self.from == Sender::Client) || left > i64::MAX as u64 {
-            return Err(Stop::Violation);
-        }
-        let mask = mask.try_into().unwrap_or_default();
-        let is_last = match first & 0x0f {
+    fn begin(&mut self, frame: Frame) -> Result<(), Stop> {
+        let Frame { opcode, is_final, is_compressed, length, mask } = frame;
+        let is_last = match opcode {
             TEXT | BINARY if self.message == Message::None && (!is_compressed || self.inflate.is_some()) => {
                 self.message = if is_compressed { Message::Compressed } else { Message::Plain };
                 Some(is_final)
             }
             CONTINUATION if self.message != Message::None && !is_compressed => Some(is_final),
-            CLOSE | PING | PONG if is_final && !is_compressed && left <= MAX_CONTROL => None,
+            _ if frame.is_control() => None,
             _ => return Err(Stop::Violation),
         };
-        self.at = if first & 0x0f == CLOSE { At::Closed } else { At::Payload { left, mask, is_last } };
+        self.at = if opcode == CLOSE { At::Closed } else { At::Payload { left: length, mask, is_last } };
         Ok(())
     }
 
@@ -189,7 +236,7 @@ fn needed(header: &[u8]) -> usize {
     2 + length + if second & 0x80 != 0 { 4 } else { 0 }
 }
 
-fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     let [a, b, c, d] = mask;
     let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut words = bytes.chunks_exact_mut(8);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::fields::{Kind, Name, Report, Request};
-use super::{SocketEvent, TurnEnd};
+use super::{SocketEvent, SocketSession, TurnEnd};
 use crate::call::{Api, Operation};
 use crate::estimate::Sample;
 use crate::failure::ErrorKind;
@@ -26,6 +26,7 @@ pub(super) struct Turns {
     /// Said by the session.
     model: Option<Arc<str>>,
     transcription_model: Option<Arc<str>>,
+    pub(super) session: SocketSession,
     /// Oldest first.
     open: VecDeque<Turn>,
     line: Line,
@@ -95,6 +96,7 @@ impl Turns {
             asked,
             model: None,
             transcription_model: None,
+            session: SocketSession::default(),
             open: VecDeque::new(),
             line: Line::default(),
             next: 0,
@@ -135,12 +137,15 @@ impl Turns {
     pub(super) fn said(&mut self, report: Report) {
         if report.session_model.is_some() {
             self.model.clone_from(&report.session_model);
+            self.session.model.clone_from(&report.session_model);
+            self.session.max_output_tokens = report.session_bound;
         }
         if report.transcription_model.is_some() {
             self.transcription_model.clone_from(&report.transcription_model);
         }
         match report.kind {
             Kind::Other => {}
+            Kind::Updated => self.session.updates += 1,
             Kind::Error => self.failed(&report),
             Kind::Created => {
                 let at = self.response(&report);

@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
-use tollgate_llm::{Edit, RequestFacts, RequestMeter, Sample};
+use tollgate_llm::{Edits, RequestFacts, RequestMeter, Sample};
 
 use self::collect::{Ahead, Collected};
 pub(super) use self::collect::{Budget, Collection, LARGEST, PAUSE, Room};
@@ -80,7 +80,7 @@ struct State {
     /// What was collected before anything was sent. Each attempt begins with it.
     collected: Option<Arc<Collected>>,
     /// How the next attempt sends it.
-    edit: Option<Edit>,
+    edits: Option<Arc<Edits>>,
 }
 
 /// What becomes of what comes, beside being handed on.
@@ -134,7 +134,7 @@ impl RequestSource {
             bytes: 0,
             is_sent: false,
             collected: None,
-            edit: None,
+            edits: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -150,7 +150,7 @@ impl RequestSource {
         state.attempt += 1;
         state.is_sent = false;
         state.keep = if keep { Keep::Kept } else { Keep::Nothing };
-        let ahead = state.collected.clone().map(|collected| Ahead::new(collected, state.edit));
+        let ahead = state.collected.clone().map(|collected| Ahead::new(collected, state.edits.clone()));
         RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, ahead, next: 0 }
     }
 
@@ -168,7 +168,7 @@ impl RequestSource {
         state.kept = Vec::new();
         state.kept_bytes = 0;
         // An edited body stays for a provider that refuses the edit.
-        if state.edit.is_none() {
+        if state.edits.is_none() {
             state.lost |= state.collected.take().is_some();
         }
     }

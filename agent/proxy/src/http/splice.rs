@@ -19,7 +19,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
-use tollgate_llm::{Api, Call, ChunkRemover, Edit, Provider, StreamUsage, names_stream_options};
+use tollgate_llm::{Api, Call, ChunkRemover, Edits, Provider, StreamUsage, names_stream_options};
 
 use super::Shared;
 use super::headers::joined_lines;
@@ -184,18 +184,17 @@ fn is_vouched_for(headers: &HeaderMap) -> bool {
 }
 
 /// Edits a request whose body was collected as a whole.
-fn edit(outgoing: &mut Outgoing, edit: Edit, length: Option<usize>) {
+fn edit(outgoing: &mut Outgoing, edits: Edits, length: Option<usize>) {
     let headers = &mut outgoing.parts.headers;
     let unedited = headers.clone();
     if let Some(length) = length {
-        let length = length - (edit.end - edit.start) + edit.text.len();
         // In its place: the map keeps the order of what is replaced.
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(edits.length(length)));
     }
     if headers.contains_key(ACCEPT_ENCODING) {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    outgoing.source.set_edit(Some(edit));
+    outgoing.source.set_edits(Some(edits));
     outgoing.small = true;
     outgoing.unedited = Some(Box::new(unedited));
 }
@@ -204,7 +203,7 @@ fn edit(outgoing: &mut Outgoing, edit: Edit, length: Option<usize>) {
 fn restore(outgoing: &mut Outgoing) {
     if let Some(unedited) = outgoing.unedited.take() {
         outgoing.parts.headers = *unedited;
-        outgoing.source.set_edit(None);
+        outgoing.source.set_edits(None);
     }
 }
 

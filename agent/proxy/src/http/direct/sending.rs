@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tollgate_llm::Edit;
+use tollgate_llm::Edits;
 
 use super::client::Client;
 use super::framing::Framing;
@@ -74,21 +74,17 @@ impl Sending {
         }
     }
 
-    /// The same, with an edit in its body, which must be here as a whole. Nothing where the head would have to be written anew.
+    /// The same, with edits in its body, which must be here as a whole. Nothing where the head would have to be written anew.
     pub(super) fn edited<IO>(
         client: &mut Client<IO>,
         head: &RequestHead,
-        edit: Edit,
+        edits: &Edits,
         room: Option<Room>,
     ) -> Option<Self> {
-        let length = head.content_length? + edit.text.len() as u64 - (edit.end - edit.start) as u64;
+        let length = edits.length(usize::try_from(head.content_length?).ok()?) as u64;
         let mut bytes = head.edited(&client.input, length)?;
         let mut sending = Self::new(client, head);
-        let body = &sending.bytes[head.length..];
-        bytes.reserve_exact(body.len() + edit.text.len());
-        bytes.extend_from_slice(&body[..edit.start]);
-        bytes.extend_from_slice(edit.text.as_bytes());
-        bytes.extend_from_slice(&body[edit.end..]);
+        edits.write(&sending.bytes[head.length..], &mut bytes);
         let original = std::mem::replace(&mut sending.bytes, bytes);
         sending.original = Some(Box::new(Original { bytes: original, body: head.length, looked: false, _room: room }));
         Some(sending)

@@ -12,7 +12,7 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
-use tollgate_llm::{Call, Edit, Splicer, identify};
+use tollgate_llm::{Call, Edits, Splicer, identify};
 
 use super::client::Client;
 use super::head::{RequestHead, ResponseHead, with_close};
@@ -64,8 +64,8 @@ where
     let collected_at = Instant::now();
     let sending = match collected {
         Ok(Collected::AsItIs) => Sending::new(client, &head),
-        Ok(Collected::ToEdit(edit, room)) => {
-            let Some(sending) = Sending::edited(client, &head, edit, room) else {
+        Ok(Collected::ToEdit(edits, room)) => {
+            let Some(sending) = Sending::edited(client, &head, &edits, room) else {
                 open.hand_over();
                 return Turn::Odd;
             };
@@ -85,7 +85,7 @@ where
 enum Collected {
     AsItIs,
     /// All of the body is here, and this is to be edited in it.
-    ToEdit(Edit, Option<Room>),
+    ToEdit(Edits, Option<Room>),
 }
 
 /// Reads a body, within bounds, as long as there may be something to edit in it.
@@ -109,7 +109,7 @@ where
             at += used;
             if framing.is_done() {
                 let edit = splicer.finish();
-                return Ok(edit.map_or(Collected::AsItIs, |edit| Collected::ToEdit(edit, room)));
+                return Ok(edit.map_or(Collected::AsItIs, |edit| Collected::ToEdit(edit.into(), room)));
             }
         }
         let length = client.input.len();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tollgate_llm::{Edit, Splicer};
+use tollgate_llm::{Edits, Splicer};
 
 use super::{Keep, RequestSource, State};
 
@@ -62,7 +62,7 @@ pub(in crate::http) struct Room(OwnedSemaphorePermit);
 /// What came of collecting.
 pub(in crate::http) enum Collection {
     /// The body is here as a whole, and this is what to edit.
-    Whole(Option<Edit>),
+    Whole(Option<Edits>),
     /// There is nothing to edit, or no room. What came was collected, and the rest goes on as it comes.
     Part,
     /// The client broke off.
@@ -80,31 +80,29 @@ pub(super) struct Collected {
 /// What an attempt sends of it.
 pub(super) struct Ahead {
     collected: Arc<Collected>,
-    edit: Option<Edit>,
+    edits: Option<Arc<Edits>>,
     next: usize,
 }
 
 impl Ahead {
-    pub(super) fn new(collected: Arc<Collected>, edit: Option<Edit>) -> Self {
-        Self { collected, edit, next: 0 }
+    pub(super) fn new(collected: Arc<Collected>, edits: Option<Arc<Edits>>) -> Self {
+        Self { collected, edits, next: 0 }
     }
 
     /// Whether there is no other piece.
     pub(super) fn is_spent(&self) -> bool {
-        Self { collected: Arc::clone(&self.collected), ..*self }.next().is_none()
+        Self { collected: Arc::clone(&self.collected), edits: self.edits.clone(), next: self.next }.next().is_none()
     }
 
     /// The next piece, none of them empty.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         loop {
             let Collected { bytes, last, .. } = &*self.collected;
-            let piece = match (self.edit, self.next) {
+            let piece = match (&self.edits, self.next) {
                 (None, 0) => bytes.clone(),
                 (None, 1) => last.clone(),
-                (Some(edit), 0) => bytes.slice(..edit.start),
-                (Some(edit), 1) => Bytes::from_static(edit.text.as_bytes()),
-                (Some(edit), 2) => bytes.slice(edit.end..),
-                _ => return None,
+                (None, _) => return None,
+                (Some(edits), next) => edits.piece(bytes, next)?,
             };
             self.next += 1;
             if !piece.is_empty() {
@@ -139,12 +137,16 @@ impl RequestSource {
         let mut state = self.state.lock();
         state.keep = Keep::Nothing;
         state.collected = Some(Arc::new(collected));
-        if let Collection::Whole(_) = collection { Collection::Whole(splicer.finish()) } else { collection }
+        if let Collection::Whole(_) = collection {
+            Collection::Whole(splicer.finish().map(Edits::from))
+        } else {
+            collection
+        }
     }
 
-    /// Has the next attempts send the body with this edit, or as it came. To be called where the body was collected as a whole.
-    pub(in crate::http) fn set_edit(&self, edit: Option<Edit>) {
-        self.state.lock().edit = edit;
+    /// Has the next attempts send the body with these edits, or as it came. To be called where the body was collected as a whole.
+    pub(in crate::http) fn set_edits(&self, edits: Option<Edits>) {
+        self.state.lock().edits = edits.map(Arc::new);
     }
 
     /// Lets go of what was collected: there will be no other attempt.
@@ -213,6 +215,8 @@ impl<'a> Collecting<'a> {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_llm::Edit;
+
     use super::*;
 
     #[test]
@@ -242,7 +246,7 @@ mod tests {
         let all = |mut ahead: Ahead| std::iter::from_fn(|| ahead.next()).collect::<Vec<_>>();
         assert_eq!(all(Ahead::new(collected(b"", b""), None)), Vec::<Bytes>::new());
         assert_eq!(all(Ahead::new(collected(b"ab", b"c"), None)), ["ab", "c"]);
-        let edit = Edit { start: 1, end: 2, text: "xy" };
-        assert_eq!(all(Ahead::new(collected(b"abc", b""), Some(edit))), ["a", "xy", "c"]);
+        let edits = Edits::from(Edit { start: 1, end: 2, text: "xy".into() });
+        assert_eq!(all(Ahead::new(collected(b"abc", b""), Some(Arc::new(edits)))), ["a", "xy", "c"]);
     }
 }
