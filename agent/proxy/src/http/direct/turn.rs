@@ -1,14 +1,14 @@
 //! One request of a client and its answer.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
-use memchr::memmem;
+use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
@@ -29,7 +29,10 @@ use crate::upstream::{Direct, NotDirect, SendError};
 const SMALL: u64 = 128 * 1024;
 
 /// Without it, a request asks for no stream. Nobody escapes these letters.
-const STREAM: &[u8] = b"\"stream\"";
+static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stream\""));
+
+/// How much memory is asked for on a client's word for what it will send. Until it is written to, it is none.
+const ANNOUNCED: u64 = 512 * 1024;
 
 /// What becomes of the connection.
 pub(super) enum Turn {
@@ -57,6 +60,9 @@ where
     let own = begun.elapsed();
     let shared = &context.shared;
     let candidate = shared.splicing.candidate(&context.connection.provider, &context.target.host, &call, &head.parts);
+    // Read into memory that grows, a body would be copied as often as that.
+    let announced = head.content_length.unwrap_or_default().min(ANNOUNCED) as usize;
+    client.input.reserve_exact((head.length + announced).saturating_sub(client.input.len()));
     let collected = match &candidate {
         Some(_) => collect(client, context, &head).await,
         None => Ok(Collected::AsItIs),
@@ -99,7 +105,7 @@ where
     loop {
         let body = &client.input[at..];
         let is_here = framing.is_done_by(body);
-        if is_here && memmem::find(body, STREAM).is_none() {
+        if is_here && STREAM.find(body).is_none() {
             // Most requests do not so much as mention a stream, and finding that out is quicker than reading them.
             return Ok(Collected::AsItIs);
         }
