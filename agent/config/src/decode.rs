@@ -65,15 +65,21 @@ fn misshapen(root: &Node, schema: &Value) -> Vec<(Path, String, String)> {
     let mut found = Vec::new();
     let mut open = vec![(Path::default(), root, schema)];
     while let Some((path, node, schema)) = open.pop() {
-        match (schema["type"].as_str(), node) {
-            (_, Node::Null) => {}
-            (Some("object"), Node::Map(entries)) => open.extend(entries.iter().filter_map(|(key, value)| {
-                Some((path.clone().key(&key.value), &value.value, schema["properties"].get(&key.value)?))
-            })),
-            (Some("array"), Node::List(items)) => {
+        match (shape(schema), node) {
+            (_, Node::Null) | (Shape::Value | Shape::ValueOrList | Shape::ValueOrKeys, Node::Scalar(_)) => {}
+            (Shape::Keys | Shape::ValueOrKeys, Node::Map(entries)) => {
+                open.extend(entries.iter().filter_map(|(key, value)| {
+                    Some((path.clone().key(&key.value), &value.value, property(schema, &key.value)?))
+                }));
+            }
+            (Shape::List | Shape::ValueOrList, Node::List(items)) => {
                 open.extend(items.iter().map(|(at, item)| (path.clone().index(*at), &item.value, &schema["items"])));
             }
-            (Some("object"), _) => {
+            (Shape::Keys, _) if schema["additionalProperties"].is_object() => {
+                let remedy = "write a key and its value, such as `app: web`";
+                found.push((path, format!("{} stands where keys are expected", kind(node)), remedy.into()));
+            }
+            (Shape::Keys, _) => {
                 let keys = listed(properties(schema));
                 found.push((
                     path,
@@ -81,14 +87,17 @@ fn misshapen(root: &Node, schema: &Value) -> Vec<(Path, String, String)> {
                     format!("the keys here are {keys}"),
                 ));
             }
-            (Some("array"), _) => {
+            (Shape::List, _) => {
                 let remedy = "write `[` and `]` around it, or each item on a line of its own after `- `";
                 found.push((path, format!("{} stands where a list is expected", kind(node)), remedy.into()));
             }
-            (_, Node::List(_) | Node::Map(_)) => {
+            (Shape::ValueOrList, _) => {
+                let message = format!("{} stands where one value or a list is expected", kind(node));
+                found.push((path, message, expected(schema)));
+            }
+            (Shape::Value | Shape::ValueOrKeys, _) => {
                 found.push((path, format!("{} stands where one value is expected", kind(node)), expected(schema)));
             }
-            (_, Node::Scalar(_)) => {}
         }
     }
     // What is within another finding goes with it.
@@ -96,6 +105,37 @@ fn misshapen(root: &Node, schema: &Value) -> Vec<(Path, String, String)> {
     found.retain(|(path, ..)| !paths.iter().any(|other| other != path && path.is_within(other)));
     found.truncate(MOST);
     found
+}
+
+/// What may stand at a place.
+enum Shape {
+    Value,
+    List,
+    Keys,
+    /// A list whose brackets may be left out.
+    ValueOrList,
+    /// A word, or a group of keys in its place.
+    ValueOrKeys,
+}
+
+fn shape(schema: &Value) -> Shape {
+    match schema["type"].as_str() {
+        Some("object") => Shape::Keys,
+        Some("array") => Shape::List,
+        _ if schema.get("anyOf").is_none() => Shape::Value,
+        _ if schema.get("items").is_some() => Shape::ValueOrList,
+        _ => Shape::ValueOrKeys,
+    }
+}
+
+/// What may stand at a key.
+fn property<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
+    schema["properties"].get(key).or_else(|| schema.get("additionalProperties").filter(|any| any.is_object()))
+}
+
+/// What one value may be, also where it may be one of a list.
+pub(crate) fn single(schema: &Value) -> &Value {
+    schema.get("anyOf").map_or(schema, |any| &any[0])
 }
 
 /// Turns what serde says into what helps.
@@ -130,6 +170,7 @@ fn explain(document: &Document, schema: &Value, path: &Path, message: &str) -> P
 
 /// What can stand at a place, as an instruction.
 fn expected(schema: &Value) -> String {
+    let schema = single(schema);
     let choices = choices(schema);
     if !choices.is_empty() {
         return format!("write {}", listed(choices.iter().map(|(name, _)| name.as_str()).collect()));
@@ -143,6 +184,7 @@ fn expected(schema: &Value) -> String {
 
 /// The words that an enumeration takes, and what each means.
 pub(crate) fn choices(schema: &Value) -> Vec<(String, Option<String>)> {
+    let schema = single(schema);
     let listed = schema["enum"].as_array().into_iter().flatten().map(|name| (name, None));
     let described = schema["oneOf"].as_array().into_iter().flatten().flat_map(|one| {
         let meaning = one["description"].as_str().map(str::to_owned);
@@ -159,13 +201,13 @@ fn properties(schema: &Value) -> Vec<&str> {
 
 fn schema_at<'a>(schema: &'a Value, path: &[Step]) -> &'a Value {
     path.iter().fold(schema, |schema, step| match step {
-        Step::Key(name) => &schema["properties"][name.as_str()],
+        Step::Key(name) => property(schema, name).unwrap_or(&Value::Null),
         Step::Index(_) => &schema["items"],
     })
 }
 
 /// The known name that was probably meant.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name: String = name.chars().take(40).collect::<String>().to_lowercase().replace('-', "_");
     let distance = |other: &&str| strsim::damerau_levenshtein(&name, other);
     known.iter().copied().filter(|other| distance(other) <= (other.len() / 3).max(1)).min_by_key(distance)

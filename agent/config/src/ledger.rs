@@ -35,6 +35,16 @@ pub(crate) struct RawLedger {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Directory(Option<PathBuf>);
 
+impl Directory {
+    pub(crate) fn at(path: &str) -> Self {
+        Self(Some(path.into()))
+    }
+
+    pub(crate) fn path(self) -> Option<PathBuf> {
+        self.0
+    }
+}
+
 impl Value for Directory {
     const NAME: &str = "an absolute path, or `off`";
     const EXAMPLE: &str = "/var/lib/tollgate/ledger";

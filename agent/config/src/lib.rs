@@ -6,8 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod amount;
+mod audit;
 mod ca;
 mod check;
+mod clock;
 mod decode;
 mod document;
 mod drain;
@@ -15,8 +18,10 @@ mod error;
 mod intercept;
 mod ledger;
 mod log;
+mod many;
 mod metering;
 mod peek;
+mod policy;
 mod prices;
 mod provider;
 mod raw;
@@ -24,12 +29,14 @@ mod reference;
 mod terminate;
 mod upstream;
 mod value;
+mod words;
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 pub use admin::Admin;
+pub use audit::Audit;
 pub use ca::Ca;
 pub use drain::Drain;
 pub use error::{Error, Place, Problem};
@@ -38,8 +45,9 @@ pub use ledger::Ledger;
 pub use log::{Format, Level, Log};
 pub use metering::{IncludeUsage, Metering, OnDisconnect};
 pub use peek::Peek;
+pub use policy::Policy;
 pub use prices::{Prices, load_prices, parse_prices};
-pub use reference::reference;
+pub use reference::{reference, schema};
 pub use terminate::Terminate;
 pub use upstream::Upstream;
 pub use value::PortRange;
@@ -74,6 +82,12 @@ pub struct Config {
     pub prices: Prices,
     /// How long and how much is waited for before it is known what a connection is.
     pub peek: Peek,
+    /// Who may call what, and how much of it.
+    pub policy: Policy,
+    /// The audit: decisions that matter, one after another.
+    pub audit: Audit,
+    /// What is probably not meant, though it can be done.
+    pub warnings: Vec<Problem>,
 }
 
 impl Config {

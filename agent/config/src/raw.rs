@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Config;
 use crate::admin::RawAdmin;
+use crate::audit::RawAudit;
 use crate::ca::RawCa;
 use crate::check::{Checks, at};
 use crate::document::Document;
@@ -13,6 +14,7 @@ use crate::ledger::RawLedger;
 use crate::log::Log;
 use crate::metering::RawMetering;
 use crate::peek::RawPeek;
+use crate::policy::{RawPolicy, RawTeam};
 use crate::prices::RawPrices;
 use crate::provider::{self, RawProvider};
 use crate::terminate::Terminate;
@@ -47,15 +49,26 @@ pub(crate) struct Raw {
     prices: RawPrices,
     /// How long, and for how much, is waited until it is known what a new connection is.
     peek: RawPeek,
+    /// Names for groups of callers, for reports, rules, budgets and limits. The first that matches is the caller's.
+    /// Examples are in [policy.md](policy.md).
+    teams: Vec<RawTeam>,
+    /// Who may call what, and how much of it. Examples are in [policy.md](policy.md).
+    policy: RawPolicy,
+    /// The audit: what was refused, changed or spent, one line each, chained so that a missing line shows.
+    audit: RawAudit,
 }
 
 impl Raw {
     pub(crate) fn check(self, document: &Document) -> Result<Config, Vec<Problem>> {
         let mut checks = Checks::new(document);
-        let config = Config {
+        let providers = provider::check(self.providers, &mut checks);
+        let builtin = tollgate_llm::Catalogue::builtin();
+        let mut names: Vec<String> = builtin.providers().iter().map(|provider| provider.name.to_string()).collect();
+        names.extend(providers.iter().map(|provider| provider.name.to_string()));
+        let mut config = Config {
             intercept: self.intercept.check(&mut checks),
             terminate: self.terminate,
-            providers: provider::check(self.providers, &mut checks),
+            providers,
             upstream: self.upstream.into(),
             metering: self.metering.check(&mut checks),
             ledger: self.ledger.into(),
@@ -65,6 +78,9 @@ impl Raw {
             log: self.log,
             prices: self.prices.into(),
             peek: self.peek.check(&mut checks),
+            policy: self.policy.check(self.teams, &names, &mut checks),
+            audit: self.audit.check(&mut checks),
+            warnings: Vec::new(),
         };
         if let Some(listen) = config.admin.listen
             && config.intercept.listen_ports.ports().contains(&listen.port())
@@ -72,6 +88,7 @@ impl Raw {
             let message = format!("port {} is one that intercepted connections are taken at", listen.port());
             checks.report(&at("admin", "listen"), message, "choose one outside `intercept.listen_ports`");
         }
+        config.warnings = checks.warnings();
         checks.finish(config)
     }
 }

@@ -2,33 +2,71 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::decode::{choices, schema};
+use crate::decode::{self, choices, single};
 use crate::raw::Raw;
+
+/// The JSON Schema (2020-12) of the configuration, for editors and for whatever makes such files.
+pub fn schema() -> Value {
+    let mut schema = decode::schema::<Raw>().as_value().clone();
+    schema["title"] = "Tollgate's configuration".into();
+    schema
+}
 
 /// The reference page of the configuration, in Markdown, made from the fields that read it.
 pub fn reference() -> String {
-    let schema = schema::<Raw>();
-    let sections = schema.as_value()["properties"].as_object().expect("the configuration has keys");
-    let mut page = INTRODUCTION.to_owned();
+    let schema = schema();
+    let sections = schema["properties"].as_object().expect("the configuration has keys");
+    let mut page = Page { text: INTRODUCTION.to_owned(), told: Vec::new() };
     for (name, section) in sections {
-        write!(page, "\n## `{name}`\n\n{}\n", text(section)).expect(STRING);
-        let (item, keys) = match section["items"].get("properties") {
-            Some(keys) => ("[]", keys),
-            None => ("", &section["properties"]),
-        };
-        let Some(keys) = keys.as_object() else {
-            page.push('\n');
-            push_key(&mut page, section, false);
-            continue;
-        };
-        let required = section["items"]["required"].as_array();
-        for (key, value) in keys {
+        write!(page.text, "\n## `{name}`\n\n{}\n", text(section)).expect(STRING);
+        let group = if section["items"].get("properties").is_some() { &section["items"] } else { section };
+        if group.get("properties").is_none() {
+            page.text.push('\n');
+            push_key(&mut page.text, section, false);
+        }
+        let here = if section["type"] == "array" { format!("{name}[]") } else { name.clone() };
+        page.push_group(&here, group);
+    }
+    page.text
+}
+
+/// What is written, and which groups of keys it has.
+struct Page<'a> {
+    text: String,
+    told: Vec<(&'a Value, String)>,
+}
+
+impl<'a> Page<'a> {
+    /// The keys of a group, each followed by the keys in it.
+    fn push_group(&mut self, here: &str, group: &'a Value) {
+        let required = group["required"].as_array();
+        for (key, value) in group["properties"].as_object().into_iter().flatten() {
+            let name = format!("{here}.{key}");
             let required = required.is_some_and(|required| required.iter().any(|name| name == key));
-            write!(page, "\n### `{name}{item}.{key}`\n\n{}\n\n", text(value)).expect(STRING);
-            push_key(&mut page, value, required);
+            write!(self.text, "\n### `{name}`\n\n{}\n\n", text(value)).expect(STRING);
+            let (inner, inside) = match value["items"].get("properties") {
+                Some(_) => (&value["items"], format!("{name}[]")),
+                None => (value, name),
+            };
+            let Some(keys) = inner.get("properties") else {
+                push_key(&mut self.text, value, required);
+                continue;
+            };
+            if let Some((_, first)) = self.told.iter().find(|(told, _)| *told == keys) {
+                writeln!(self.text, "- Keys: those of `{first}`").expect(STRING);
+                continue;
+            }
+            if value["type"] == "array" {
+                writeln!(self.text, "- Type: a list, each with the following keys\n- Default: `[]`").expect(STRING);
+            } else if value.get("anyOf").is_some() {
+                push_key(&mut self.text, value, required);
+            } else {
+                writeln!(self.text, "- Type: the following keys").expect(STRING);
+            }
+            self.told.push((keys, inside.clone()));
+            self.push_group(&inside, inner);
         }
     }
-    page
 }
 
 const INTRODUCTION: &str = "\
@@ -66,6 +104,7 @@ fn push_key(page: &mut String, schema: &Value, required: bool) {
     }
     let default = match schema.get("default") {
         _ if required => "none, it must be given".into(),
+        Some(Value::Object(_)) => "none".into(),
         None => "none".into(),
         Some(Value::String(text)) => format!("`{text}`"),
         Some(Value::Array(items)) => {
@@ -80,6 +119,15 @@ fn push_key(page: &mut String, schema: &Value, required: bool) {
 fn type_name(schema: &Value) -> String {
     if schema["type"] == "array" {
         return format!("a list, each {}", type_name(&schema["items"]));
+    }
+    if schema.get("anyOf").is_some() && schema.get("items").is_some() {
+        return format!("one or a list of these: {}", type_name(single(schema)));
+    }
+    if schema.get("anyOf").is_some() {
+        return format!("{}, or the following keys", type_name(single(schema)));
+    }
+    if schema["additionalProperties"].is_object() {
+        return format!("keys of your own, each with {}", type_name(&schema["additionalProperties"]));
     }
     match (schema["title"].as_str(), schema["examples"][0].as_str()) {
         (Some(title), Some(example)) => format!("{title}, such as `{example}`"),

@@ -239,6 +239,15 @@ fn the_reference_page_is_the_one_in_docs() {
 }
 
 #[test]
+fn the_schema_is_the_one_in_docs() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.schema.json");
+    let stored = std::fs::read_to_string(file).unwrap_or_default();
+    let command = "cargo run -p tollgate-config --example reference -- schema > docs/configuration.schema.json";
+    let written = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    assert!(stored == written, "docs/configuration.schema.json is stale; run `{command}`");
+}
+
+#[test]
 fn the_example_of_the_reference_page_is_valid() {
     let page = reference();
     let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();

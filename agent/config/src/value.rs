@@ -29,7 +29,7 @@ pub(crate) trait Value: Sized {
 }
 
 /// A value in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Leaf<T>(pub(crate) T);
 
 impl<T: Value> Serialize for Leaf<T> {
@@ -54,7 +54,7 @@ impl<T: Value> JsonSchema for Leaf<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number"], "title": T::NAME, "examples": [T::EXAMPLE] })
+        json_schema!({ "type": ["string", "number", "boolean"], "title": T::NAME, "examples": [T::EXAMPLE] })
     }
 }
 
@@ -65,6 +65,11 @@ impl<T: Value> Visitor<'_> for LeafVisitor<T> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} such as `{}`", T::NAME, T::EXAMPLE)
+    }
+
+    /// YAML reads `true` as such, and Kubernetes has labels like that.
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
+        self.visit_str(if value { "true" } else { "false" })
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
@@ -255,10 +260,11 @@ impl Value for ProviderName {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn reads<T: Value + PartialEq + fmt::Debug>(good: &[(&str, T)], bad: &[&str]) {
+    /// Holds that the good texts are these values, written and read back, and that the bad ones are refused.
+    pub(crate) fn reads<T: Value + PartialEq + fmt::Debug>(good: &[(&str, T)], bad: &[&str]) {
         for (text, value) in good {
             assert_eq!(&T::read(text).unwrap(), value, "{text}");
             assert_eq!(&T::read(&value.write()).unwrap(), value, "what is written is read back");
