@@ -1,22 +1,37 @@
+use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
-use crate::{Actual, Ask, Charge, Named, Notice, Policy, Refused, Subject};
+use crate::spend::amount;
+use crate::spend::book::BudgetBook;
+use crate::spend::clock::Clock;
+use crate::{Charge, Named, Notice, Policy};
 
 mod decide;
+pub(crate) mod plan;
+pub(crate) mod refusal;
+pub(crate) mod reservation;
+pub(crate) mod reserve;
+mod status;
+
+use plan::{Books, Plan};
+pub use reservation::Reservation;
+pub use status::BudgetState;
 
 /// The policy in force, and what was spent. Shared by all connections.
-#[derive(Debug, Default)]
+///
+/// A budget is exceeded by no more than its calls in flight use beyond what they reserved, added up; and not at all where the
+/// input's estimate and the largest answer are upper bounds of what calls use.
+#[derive(Debug)]
 pub struct Engine {
-    plan: parking_lot::Mutex<Arc<Plan>>,
-}
-
-/// A policy, and where the state of its budgets and limits is.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    /// The policy.
-    pub(crate) policy: Arc<Policy>,
+    plan: Mutex<Arc<Plan>>,
+    /// Held while a policy is put in force.
+    books: Mutex<Books>,
+    clock: Clock,
 }
 
 /// Which budgets and limits a call is of, by their place in the [`crate::Spec`].
@@ -36,11 +51,41 @@ pub(crate) struct Admission {
     /// What has to have room.
     pub(crate) matching: Matching,
     /// The time of the decision.
-    pub(crate) now: Timestamp,
+    pub(crate) when: Moment,
+}
+
+/// A time, from which others can be told without asking the clock on the wall again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moment {
+    wall: Timestamp,
+    /// By the clock that never goes back.
+    monotonic: u64,
+}
+
+impl Moment {
+    /// The time by now, by both clocks.
+    pub(crate) fn now(self, clock: Clock) -> (Timestamp, u64) {
+        let now = clock.now();
+        let passed = Duration::from_nanos(now.saturating_sub(self.monotonic));
+        (
+            self.wall
+                .saturating_add(SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX))
+                .unwrap_or(Timestamp::MAX),
+            now,
+        )
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(plan: Arc<Plan>, matching: Matching, now: Timestamp) -> Self {
+        let when = Moment { wall: now, monotonic: plan.clock.now() };
+        Self { plan, matching, when }
+    }
 }
 
 /// What a policy has to know of a call before it can decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Needs {
     /// There is a policy at all.
     pub anything: bool,
@@ -67,22 +112,32 @@ pub struct Decided {
     pub(crate) admission: Admission,
 }
 
-/// What was set aside for a call that is on its way. Dropped without being settled, it stays spent.
-#[derive(Debug)]
-#[must_use = "what is not settled stays spent"]
-pub struct Reservation {
-    charges: Vec<Charge>,
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(Policy::default())
+    }
 }
 
 impl Engine {
     /// With a first policy, and nothing spent.
     pub fn new(policy: Policy) -> Self {
-        Self { plan: parking_lot::Mutex::new(Arc::new(Plan { policy: Arc::new(policy) })) }
+        let (mut books, clock) = (Books::default(), Clock::default());
+        let plan = books.plan(policy, clock);
+        Self { plan: Mutex::new(Arc::new(plan)), books: Mutex::new(books), clock }
     }
 
-    /// Puts another policy in force for calls from now on. What was spent stays with budgets and limits of the same name.
+    /// Puts another policy in force for calls from now on; those that were decided on are finished by the old one.
+    ///
+    /// What was spent stays with budgets and limits of the same name, whatever else changes, with these exceptions: a budget that
+    /// counts something else (money, or other tokens) or in other windows (unit or time zone) begins anew, and so does a limit
+    /// that counts something else. Where a limit's amount or period changes, what was used stays used. Where `per` changes,
+    /// groups are others, and have spent nothing. What a policy no longer names is kept for a while, in case a later one does.
     pub fn replace(&self, policy: Policy) {
-        *self.plan.lock() = Arc::new(Plan { policy: Arc::new(policy) });
+        let mut books = self.books.lock();
+        let plan = Arc::new(books.plan(policy, self.clock));
+        let before = mem::replace(&mut *self.plan.lock(), plan);
+        // Large as it may be, it is dropped when nobody waits for the lock.
+        drop(before);
     }
 
     /// What is in force.
@@ -95,30 +150,24 @@ impl Engine {
         Arc::clone(&self.plan.lock().policy)
     }
 
-    /// Takes note of what was spent before, as the ledger has it. Adds up.
-    pub fn restore(&self, _charges: impl IntoIterator<Item = Charge>) {}
-}
-
-impl Decided {
-    /// Sets aside what the call may use, in every budget and limit that it is of, or in none. Waits where a limit says so.
-    pub async fn reserve(self, _subject: &Subject<'_>, _ask: &Ask) -> Result<Reservation, Refused> {
-        Ok(Reservation { charges: Vec::new() })
-    }
-}
-
-impl Reservation {
-    /// What it charges, for the ledger.
-    pub fn charges(&self) -> &[Charge] {
-        &self.charges
+    /// Takes note of what was spent before, as the ledger has it. Adds up. What was spent in other windows than the present
+    /// ones, or of budgets that the policy does not name, is passed over.
+    pub fn restore(&self, charges: impl IntoIterator<Item = Charge>) {
+        self.restore_at(charges, Timestamp::now());
     }
 
-    /// A stream has used so much by now. The error is a budget that is to cut it.
-    pub fn used(&mut self, _so_far: &Actual) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    /// The call has ended: the difference is given back, or charged. Gives what is to stand on the ledger, and what to tell.
-    pub fn settle(self, _actual: &Actual) -> (Vec<Charge>, Vec<Notice>) {
-        (self.charges, Vec::new())
+    pub(crate) fn restore_at(&self, charges: impl IntoIterator<Item = Charge>, now: Timestamp) {
+        let plan = self.plan();
+        let budgets: HashMap<_, _> = plan.policy.spec().budgets.iter().map(|b| &b.name).zip(0..).collect();
+        for charge in charges {
+            let Some(&at) = budgets.get(&charge.budget) else { continue };
+            let at: usize = at;
+            let period = plan.budgets[at].period(now.as_second());
+            if period.bounds.start == charge.window {
+                let (_, cell) = period.groups.cell(&charge.group, BudgetBook::meter, self.clock.now());
+                let spent = amount::whole(charge.amount, plan.policy.spec().budgets[at].amount);
+                cell.sum(|sum| sum.restore(spent));
+            }
+        }
     }
 }

@@ -8,15 +8,20 @@
 
 mod condition;
 mod engine;
+mod group;
+mod hours;
 mod policy;
 mod selector;
 mod spec;
+mod spend;
 mod subject;
+mod sync;
 mod verdict;
+mod window;
 
 pub use condition::{BadCondition, Condition};
-pub use engine::{Decided, Engine, Needs, Reservation};
-pub use policy::Policy;
+pub use engine::{BudgetState, Decided, Engine, Needs, Reservation};
+pub use policy::{Decision, Explanation, Looked, Policy, Verdict};
 pub use selector::{BadPattern, Field, Patterns, Selector};
 pub use spec::{
     Action, Amount, Budget, Count, Hours, Limit, Measure, Mode, OnExhausted, Parameter, Rule, Spec, Team, Unit,

@@ -176,7 +176,9 @@ pub struct Selector {
 impl Selector {
     /// Whether a call is meant.
     pub fn matches(&self, subject: &Subject<'_>, named: &Named) -> bool {
-        self.in_lower_case().accepts(&Values::new(subject, named))
+        let mut values = Values::new(subject);
+        values.set_team(named.team.as_deref());
+        self.in_lower_case().accepts(&values)
     }
 
     /// Whether the request's body has to be read for it.

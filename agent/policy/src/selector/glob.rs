@@ -72,21 +72,21 @@ impl Glob {
 
     /// The characters that all that matches begins with.
     pub(super) fn literal_prefix(&self) -> String {
-        self.head.iter().map_while(Piece::literal).collect()
+        self.head.iter().map_while(|piece| piece.literal()).collect()
     }
 
     /// The characters that all that matches ends with.
     pub(super) fn literal_suffix(&self) -> String {
         let tail = self.tail.as_deref().unwrap_or(&self.head);
         let from = tail.iter().rposition(|piece| *piece == Piece::Any).map_or(0, |at| at + 1);
-        tail[from..].iter().filter_map(Piece::literal).collect()
+        tail[from..].iter().filter_map(|piece| piece.literal()).collect()
     }
 }
 
 impl Piece {
-    fn literal(&self) -> Option<char> {
+    fn literal(self) -> Option<char> {
         match self {
-            Self::One(character) => Some(*character),
+            Self::One(character) => Some(character),
             Self::Any | Self::Star => None,
         }
     }
@@ -101,7 +101,7 @@ impl Piece {
 
 impl Part {
     fn new(pieces: &[Piece]) -> Option<Self> {
-        let text: Option<String> = pieces.iter().map(Piece::literal).collect();
+        let text: Option<String> = pieces.iter().map(|piece| piece.literal()).collect();
         if let Some(text) = text {
             return Some(Self::Text(Box::new(Finder::new(text.as_bytes()).into_owned())));
         }

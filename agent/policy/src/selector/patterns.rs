@@ -33,14 +33,14 @@ pub struct Patterns {
 pub struct BadPattern(pub String);
 
 /// Something that begins or ends all that one pattern matches: what an index can look it up by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// The whole of it.
     Exact(Box<str>),
-    /// Its beginning.
-    Prefix(Box<str>),
-    /// Its end.
-    Suffix(Box<str>),
+    /// Its beginning, which may end within a character.
+    Prefix(Box<[u8]>),
+    /// Its end, which may begin within a character.
+    Suffix(Box<[u8]>),
 }
 
 /// Patterns by their kind.
@@ -92,7 +92,7 @@ impl Patterns {
             )));
         }
         let texts = patterns.iter().map(|text| text.as_ref().into()).collect();
-        Self::build(texts, &read)
+        Self::build(&texts, &read)
     }
 
     /// Whether it matches.
@@ -120,7 +120,7 @@ impl Patterns {
     pub(crate) fn in_lower_case(&self) -> Self {
         let lower = |text: &str| read(&text.to_ascii_lowercase());
         let read = self.texts().map(lower).collect::<Result<Vec<_>, _>>();
-        read.and_then(|read| Self::build(Arc::clone(&self.texts), &read)).unwrap_or_else(|_| self.clone())
+        read.and_then(|read| Self::build(&self.texts, &read)).unwrap_or_else(|_| self.clone())
     }
 
     /// What an index can look for: one key for each alternative. `None` where some have none, or there are none.
@@ -128,21 +128,21 @@ impl Patterns {
         let set = self.included.as_ref().filter(|set| !set.any)?;
         let mut keys: Vec<Key> = set.exact.iter().map(|text| Key::Exact(text.into())).collect();
         if let Some(ends) = &set.ends {
-            keys.extend(ends.prefixes.iter().map(|text| Key::Prefix(text.into())));
-            keys.extend(ends.suffixes.iter().map(|text| Key::Suffix(text.into())));
+            keys.extend(ends.prefixes.texts.iter().cloned().map(Key::Prefix));
+            keys.extend(ends.suffixes.texts.iter().cloned().map(Key::Suffix));
         }
         for glob in &set.globs {
             let (prefix, suffix) = (glob.literal_prefix(), glob.literal_suffix());
             keys.push(match (prefix.is_empty(), suffix.is_empty()) {
                 (true, true) => return None,
-                (false, _) => Key::Prefix(prefix.into()),
-                (true, false) => Key::Suffix(suffix.into()),
+                (false, _) => Key::Prefix(prefix.into_bytes().into()),
+                (true, false) => Key::Suffix(suffix.into_bytes().into()),
             });
         }
         Some(keys)
     }
 
-    fn build(texts: Arc<[Box<str>]>, read: &[(bool, Vec<Piece>)]) -> Result<Self, BadPattern> {
+    fn build(texts: &Arc<[Box<str>]>, read: &[(bool, Vec<Piece>)]) -> Result<Self, BadPattern> {
         let set = |excluding: bool| -> Result<Option<Arc<Set>>, BadPattern> {
             let mut set = None;
             for ((_, pieces), text) in read.iter().zip(texts.iter()).filter(|((excludes, _), _)| *excludes == excluding)
@@ -151,7 +151,7 @@ impl Patterns {
             }
             Ok(set.map(Arc::new))
         };
-        Ok(Self { included: set(false)?, excluded: set(true)?, texts: Arc::clone(&texts) })
+        Ok(Self { included: set(false)?, excluded: set(true)?, texts: Arc::clone(texts) })
     }
 }
 
@@ -196,6 +196,26 @@ impl Kind {
             [head @ .., Piece::Star] if text(head).is_some() => text(head).map(Self::Prefix),
             [Piece::Star, tail @ ..] if text(tail).is_some() => text(tail).map(Self::Suffix),
             _ => text(pieces).map(Self::Exact),
+        }
+    }
+}
+
+impl Key {
+    /// Whether it is a beginning rather than an end, and the text.
+    pub(crate) fn end(&self) -> Option<(bool, &[u8])> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Prefix(text) => Some((true, text)),
+            Self::Suffix(text) => Some((false, text)),
+        }
+    }
+
+    /// Cuts a beginning or an end to fewer bytes.
+    pub(crate) fn cut(&mut self, length: usize) {
+        match self {
+            Self::Exact(_) => {}
+            Self::Prefix(text) => *text = text[..length].into(),
+            Self::Suffix(text) => *text = text[text.len() - length..].into(),
         }
     }
 }
@@ -275,10 +295,6 @@ impl Ends {
             .iter()
             .take_while(|length| **length <= value.len())
             .any(|length| self.texts.contains(part(*length)))
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        self.texts.iter().filter_map(|text| std::str::from_utf8(text).ok())
     }
 }
 

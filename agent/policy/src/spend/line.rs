@@ -23,11 +23,6 @@ impl Wake {
             waker.wake();
         }
     }
-
-    /// Of two, of which one at most wakes anybody.
-    pub(crate) fn or(self, other: Self) -> Self {
-        Self(self.0.or(other.0))
-    }
 }
 
 /// One who comes to wait.
@@ -49,6 +44,8 @@ pub(crate) struct Arrival {
 struct Waiting {
     arrival: Arrival,
     waker: Option<Waker>,
+    /// It is to try, and does not know yet.
+    called: bool,
 }
 
 #[derive(Debug)]
@@ -60,10 +57,10 @@ struct Queue {
 /// How it stands with one who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// In front: it may try, and has to watch the time.
-    Front,
-    /// Behind somebody.
-    Behind,
+    /// It is its turn to try.
+    Called,
+    /// It is not, or it has tried since.
+    Waiting,
     /// No more in the line: it was too long.
     Out,
 }
@@ -104,7 +101,7 @@ impl Line {
         });
         let waiting = &mut self.queues[own].waiting;
         let place = waiting.partition_point(|other| other.arrival.order < arrival.order);
-        waiting.insert(place, Waiting { arrival, waker: None });
+        waiting.insert(place, Waiting { arrival, waker: None, called: false });
         self.length += 1;
         Ok(wake)
     }
@@ -131,11 +128,8 @@ impl Line {
         if self.front == Some(order) {
             self.front = None;
         }
-        if served {
-            self.queues.rotate_left(queue);
-            if let Some(own) = self.queues.pop_front() {
-                self.queues.push_back(own);
-            }
+        if served && let Some(own) = self.queues.remove(queue) {
+            self.queues.push_back(own);
         }
         self.queues.retain(|queue| !queue.waiting.is_empty());
     }
@@ -155,12 +149,15 @@ impl Line {
             Some(known) if known.will_wake(waker) => None,
             _ => waiting.waker.replace(waker.clone()),
         };
-        (if self.front == Some(order) { Standing::Front } else { Standing::Behind }, before)
+        let standing = if std::mem::take(&mut waiting.called) { Standing::Called } else { Standing::Waiting };
+        (standing, before)
     }
 
     /// Puts in front whose turn it is, after anything changed: the first for whom there is room, or will be in time if nothing
     /// else happens. Those for whom there will not be let others by, so that what is refused in the end starves nobody.
-    pub(crate) fn appoint(&mut self, meter: &Meter, now: u64) -> Wake {
+    ///
+    /// With `is_new`, room came or went otherwise than by time, and who is in front sleeps for the wrong while.
+    pub(crate) fn appoint(&mut self, meter: &Meter, now: u64, is_new: bool) -> Wake {
         let next = self.queues.iter().flat_map(|queue| &queue.waiting).find_map(|waiting| {
             let arrival = waiting.arrival;
             match meter.shortage(arrival.need, arrival.bound) {
@@ -174,14 +171,16 @@ impl Line {
         });
         let was = std::mem::replace(&mut self.front, next.map(|(order, _)| order));
         match next {
-            // It sleeps already, and for the right time.
-            Some((order, false)) if was == Some(order) => Wake::default(),
-            Some((order, _)) => self.waker(order),
+            Some((order, false)) if was == Some(order) && !is_new => Wake::default(),
+            Some((order, _)) => self.call(order),
             None => Wake::default(),
         }
     }
 
-    fn waker(&self, order: u64) -> Wake {
-        Wake(self.find(order).and_then(|(queue, place)| self.queues[queue].waiting[place].waker.clone()))
+    fn call(&mut self, order: u64) -> Wake {
+        let Some((queue, place)) = self.find(order) else { return Wake::default() };
+        let waiting = &mut self.queues[queue].waiting[place];
+        waiting.called = true;
+        Wake(waiting.waker.clone())
     }
 }

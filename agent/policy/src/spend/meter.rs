@@ -103,14 +103,17 @@ impl Bucket {
     }
 
     /// Fills in what the time brought, and takes a new rate on: what was used stays used.
-    fn refresh(&mut self, now: u64, rate: Rate) {
+    fn refresh(&mut self, now: u64, rate: Rate) -> bool {
         self.refill(now);
-        if rate.generation > self.rate.generation {
-            let used = whole(self.rate) - self.level;
-            let used = used.saturating_mul(i128::from(rate.period)) / i128::from(self.rate.period);
-            self.rate = rate;
-            self.level = whole(rate).saturating_sub(used);
+        if rate.generation <= self.rate.generation {
+            return false;
         }
+        let used = whole(self.rate) - self.level;
+        let (before, after) = (i128::from(self.rate.period), i128::from(rate.period));
+        let used = (used / before).saturating_mul(after).saturating_add(used % before * after / before);
+        self.rate = rate;
+        self.level = whole(rate).saturating_sub(used);
+        true
     }
 
     fn refill(&mut self, now: u64) {
@@ -198,10 +201,11 @@ pub(crate) enum Bound {
 }
 
 impl Meter {
-    /// Takes note of the time, and of what a new policy says.
-    pub(crate) fn refresh(&mut self, now: u64, bound: Bound) {
-        if let (Self::Bucket(bucket), Bound::Rate(rate)) = (self, bound) {
-            bucket.refresh(now, rate);
+    /// Takes note of the time, and of what a new policy says; whether there was such.
+    pub(crate) fn refresh(&mut self, now: u64, bound: Bound) -> bool {
+        match (self, bound) {
+            (Self::Bucket(bucket), Bound::Rate(rate)) => bucket.refresh(now, rate),
+            _ => false,
         }
     }
 
