@@ -45,6 +45,26 @@ pub(crate) fn zone(utc: bool) -> TimeZone {
     if utc { TimeZone::UTC } else { TimeZone::system() }
 }
 
+/// Whether not all calls are meant.
+pub(crate) fn is_narrowed(args: &SelectArgs) -> bool {
+    let SelectArgs { source: _, since, provider, model, program, user, team, cost_center, end_user, .. } = args;
+    let SelectArgs { user_agent, pod, namespace, service_account, .. } = args;
+    let globs = [
+        provider,
+        model,
+        program,
+        user,
+        team,
+        cost_center,
+        end_user,
+        user_agent,
+        pod,
+        namespace,
+        service_account,
+    ];
+    since.is_some() || globs.iter().any(|globs| !globs.is_empty())
+}
+
 /// Which calls are meant, from the command line.
 pub(crate) fn filter(args: &SelectArgs, until: Option<&str>, zone: &TimeZone) -> anyhow::Result<Filter> {
     let now = Timestamp::now().to_zoned(zone.clone());
@@ -64,5 +84,12 @@ pub(crate) fn filter(args: &SelectArgs, until: Option<&str>, zone: &TimeZone) ->
         model: args.model.clone(),
         program: args.program.clone(),
         user: args.user.clone(),
+        pod: args.pod.clone(),
+        namespace: args.namespace.clone(),
+        service_account: args.service_account.clone(),
+        team: args.team.clone(),
+        cost_center: args.cost_center.clone(),
+        end_user: args.end_user.clone(),
+        user_agent: args.user_agent.clone(),
     })
 }

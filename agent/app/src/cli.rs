@@ -97,6 +97,7 @@ const REPORT_HELP: &str = "\
 Examples:
   tollgate report                                         everything, by provider and model
   tollgate report --by user --since month                 this month, by user
+  tollgate report --by team,model --since month           this month, by the policy's teams
   tollgate report --by day,workload --since 7d            a week, day by day and program by program
   tollgate report --since 2026-11-01 --until 2026-12-01 --format csv --output november.csv
   tollgate report --model 'claude-*' --by program --format json | jq .total.cost_usd
@@ -147,6 +148,27 @@ pub(crate) struct SelectArgs {
     /// Only these users
     #[arg(long, value_name = "GLOB")]
     pub(crate) user: Vec<String>,
+    /// Only these teams, as the policy names them
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) team: Vec<String>,
+    /// Only these cost centres
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) cost_center: Vec<String>,
+    /// Only what requests say to be for these
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) end_user: Vec<String>,
+    /// Only these SDKs
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) user_agent: Vec<String>,
+    /// Only these Kubernetes pods
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) pod: Vec<String>,
+    /// Only these Kubernetes namespaces
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) namespace: Vec<String>,
+    /// Only these Kubernetes service accounts
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) service_account: Vec<String>,
     /// Days and times in UTC rather than local ones
     #[arg(long)]
     pub(crate) utc: bool,
@@ -154,8 +176,9 @@ pub(crate) struct SelectArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// What to group by, one or several: workload, program, user, unit, container, credential, provider, model, operation,
-    /// region, host, day, hour [default: provider,model]
+    /// What to group by, one or several: workload, program, user, unit, container, pod, namespace, service-account, team,
+    /// cost-center, end-user, user-agent, credential, provider, model, operation, region, host, day, hour
+    /// [default: provider,model]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub(crate) by: Vec<Dimension>,
     #[command(flatten)]

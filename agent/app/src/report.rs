@@ -52,9 +52,7 @@ pub(crate) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn nothing(in_flight: u64, select: &SelectArgs) -> String {
-    let narrowed = select.since.is_some()
-        || [&select.provider, &select.model, &select.program, &select.user].iter().any(|globs| !globs.is_empty());
-    match (in_flight, narrowed) {
+    match (in_flight, books::is_narrowed(select)) {
         (0, true) => "no calls like these were made; try a longer time or fewer filters".into(),
         (0, false) => "no calls were made yet; `tollgate run` writes them down as they end".into(),
         (number, _) => format!("no calls like these have ended yet; {number} in flight (see `tollgate top`)"),

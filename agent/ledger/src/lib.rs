@@ -13,7 +13,7 @@ pub mod store;
 mod summary;
 mod totals;
 
-pub use line::Line;
+pub use line::{Charged, Line};
 pub use outcome::{Outcome, Refusal, UpstreamFailure};
 pub use record::{Attribution, Charge, Id, Opened, Record};
 pub use summary::{Group, Summary};

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::record::Record;
+use crate::record::{Charge, Record};
 
 /// The flat form of a [`Record`] that the log, JSON and the ledger share. It is all text and numbers, so that what an
 /// older version wrote can be shown whatever its words meant. What is not known is left out of logs and JSON.
@@ -151,11 +151,56 @@ pub struct Line<'a> {
     /// Id of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Cow<'a, str>>,
+    /// Uid of the Kubernetes pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<Cow<'a, str>>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Cow<'a, str>>,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Cow<'a, str>>,
+    /// Its service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<Cow<'a, str>>,
+    /// As in [`Attribution::team`](crate::Attribution::team).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<Cow<'a, str>>,
+    /// As in [`Attribution::cost_center`](crate::Attribution::cost_center).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_center: Option<Cow<'a, str>>,
+    /// As in [`Attribution::end_user`](crate::Attribution::end_user).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_user: Option<Cow<'a, str>>,
+    /// As in [`Attribution::user_agent`](crate::Attribution::user_agent).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<Cow<'a, str>>,
+    /// As in [`Record::rule`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Cow<'a, str>>,
+    /// What budgets were charged. It is not in the log, whose fields are single values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Charged<'a>>,
+}
+
+/// What a budget was charged for a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Charged<'a> {
+    /// Which budget.
+    pub budget: Cow<'a, str>,
+    /// Whose share of it; left out where all have one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub group: Cow<'a, str>,
+    /// When its window began, in seconds of Unix time.
+    pub window: i64,
+    /// US dollars or tokens. A string, as all money here.
+    pub amount: Cow<'a, str>,
 }
 
 impl<'a> From<&'a Record> for Line<'a> {
     fn from(record: &'a Record) -> Self {
         let usage = record.usage.as_ref();
+        let pod = record.caller.pod.as_deref();
         Self {
             id: record.id.to_string().into(),
             started: record.started,
@@ -208,6 +253,16 @@ impl<'a> From<&'a Record> for Line<'a> {
             cgroup: record.caller.cgroup.as_deref().map(text),
             unit: record.caller.unit.as_deref().map(text),
             container: record.caller.container.as_deref().map(text),
+            pod_uid: pod.map(|pod| text(&pod.uid)),
+            pod: pod.and_then(|pod| pod.name.as_deref()).map(text),
+            namespace: pod.and_then(|pod| pod.namespace.as_deref()).map(text),
+            service_account: pod.and_then(|pod| pod.service_account.as_deref()).map(text),
+            team: record.attribution.team.as_deref().map(text),
+            cost_center: record.attribution.cost_center.as_deref().map(text),
+            end_user: record.attribution.end_user.as_deref().map(text),
+            user_agent: record.attribution.user_agent.as_deref().map(text),
+            rule: record.rule.as_deref().map(text),
+            charges: record.charges.iter().map(charged).collect(),
         }
     }
 }
@@ -281,7 +336,25 @@ impl Record {
             cgroup = line.cgroup.as_deref(),
             unit = line.unit.as_deref(),
             container = line.container.as_deref(),
+            pod_uid = line.pod_uid.as_deref(),
+            pod = line.pod.as_deref(),
+            namespace = line.namespace.as_deref(),
+            service_account = line.service_account.as_deref(),
+            team = line.team.as_deref(),
+            cost_center = line.cost_center.as_deref(),
+            end_user = line.end_user.as_deref(),
+            user_agent = line.user_agent.as_deref(),
+            rule = line.rule.as_deref(),
         );
+    }
+}
+
+fn charged(charge: &Charge) -> Charged<'_> {
+    Charged {
+        budget: text(&charge.budget),
+        group: text(&charge.group),
+        window: charge.window,
+        amount: charge.amount.normalize().to_string().into(),
     }
 }
 
@@ -318,7 +391,7 @@ mod tests {
 
     use super::*;
     use crate::outcome::Outcome;
-    use crate::record::tests::chat;
+    use crate::record::tests::{charged, chat};
 
     #[derive(Clone, Default)]
     struct Output(Arc<Mutex<Vec<u8>>>);
@@ -349,8 +422,9 @@ mod tests {
 
     /// An exchange of which everything is known, each count another number.
     fn everything() -> Record {
+        let base = charged(rust_decimal::Decimal::new(15, 1));
         let caller =
-            Caller { unit: Some("app.service".into()), container: Some("c0ffee".into()), ..(*chat().caller).clone() };
+            Caller { unit: Some("app.service".into()), container: Some("c0ffee".into()), ..(*base.caller).clone() };
         let usage = Usage {
             input: 1,
             output: 2,
@@ -382,7 +456,7 @@ mod tests {
             request_id: Some("req_1".into()),
             credential: Some("0123abcd".into()),
             caller: Arc::new(caller),
-            ..chat()
+            ..base
         }
     }
 
@@ -422,10 +496,26 @@ mod tests {
             ("credential", "0123abcd"),
             ("unit", "app.service"),
             ("container", "c0ffee"),
+            ("pod_uid", "0b5e"),
+            ("pod", "train-0"),
+            ("namespace", "ml"),
+            ("service_account", "trainer"),
+            ("team", "research"),
+            ("cost_center", "CC-1"),
+            ("end_user", "u-7"),
+            ("user_agent", "openai-python/2.8.0"),
+            ("rule", "small"),
         ] {
             assert_eq!(value[name], text, "{name}");
         }
         assert_eq!(value["time_to_first_token_ms"], 260.0);
+        assert_eq!(
+            value["charges"],
+            json!([
+                { "budget": "month", "group": "alice", "window": 1_761_955_200, "amount": "1.5" },
+                { "budget": "tokens", "window": 1_761_955_200, "amount": "1540" },
+            ])
+        );
     }
 
     #[test]
@@ -478,7 +568,8 @@ mod tests {
                 assert!(line.remove(added).is_some());
             }
             assert_eq!(line.remove("target"), Some(json!("exchange")));
-            assert_eq!(Value::Object(line), serde_json::to_value(&record).unwrap());
+            let single = Record { charges: Vec::new(), ..record };
+            assert_eq!(Value::Object(line), serde_json::to_value(&single).unwrap());
         }
     }
 

@@ -156,31 +156,53 @@ pub(crate) mod tests {
 
     /// The beginning of [`chat`].
     pub(crate) fn opened(id: Id) -> Opened {
-        let Record {
-            started,
-            provider,
-            region,
-            host,
-            operation,
-            request_model,
-            credential,
-            caller,
-            attribution,
-            charges,
-            ..
-        } = chat();
+        opening(&Record { id, ..chat() })
+    }
+
+    /// The beginning of an exchange that ended like this.
+    pub(crate) fn opening(record: &Record) -> Opened {
+        let record = record.clone();
         Opened {
-            id,
-            started,
-            provider,
-            region,
-            host,
-            operation,
-            request_model,
-            credential,
-            caller,
-            attribution,
-            charges,
+            id: record.id,
+            started: record.started,
+            provider: record.provider,
+            region: record.region,
+            host: record.host,
+            operation: record.operation,
+            request_model: record.request_model,
+            credential: record.credential,
+            caller: record.caller,
+            attribution: record.attribution,
+            charges: record.charges,
+        }
+    }
+
+    /// A chat by a pod, put down to a team and charged to two budgets.
+    pub(crate) fn charged(amount: Decimal) -> Record {
+        let pod = tollgate_workload::Pod {
+            uid: "0b5e".into(),
+            name: Some("train-0".into()),
+            namespace: Some("ml".into()),
+            service_account: Some("trainer".into()),
+            ..tollgate_workload::Pod::default()
+        };
+        let charge = |budget: &str, group: &str, amount| Charge {
+            budget: budget.into(),
+            group: group.into(),
+            window: 1_761_955_200,
+            amount,
+        };
+        Record {
+            caller: Arc::new(Caller { pod: Some(Arc::new(pod)), ..(*chat().caller).clone() }),
+            attribution: Attribution {
+                team: Some("research".into()),
+                cost_center: Some("CC-1".into()),
+                end_user: Some("u-7".into()),
+                user_agent: Some("openai-python/2.8.0".into()),
+            },
+            rule: Some("small".into()),
+            charges: vec![charge("month", "alice", amount), charge("tokens", "", Decimal::from(1_540))],
+            ..chat()
         }
     }
 

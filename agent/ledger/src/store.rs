@@ -1,6 +1,7 @@
 //! The ledger on disk: one SQLite file that any number of agents write and reports read.
 
 mod book;
+mod charges;
 mod error;
 mod frame;
 mod insert;
@@ -14,7 +15,9 @@ mod row;
 pub mod schema;
 mod writer;
 
+pub(crate) use charges::amount;
 pub use error::StoreError;
+pub(crate) use insert::CALLER;
 #[doc(hidden)]
 pub use journal::journal_counts;
 pub use ledger::{Figures, Ledger, Settings, Trouble};

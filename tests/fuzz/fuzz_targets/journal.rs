@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use tollgate_ledger::store::journal_counts;
 
-const HEADER: &[u8] = br#"{"version":2,"ledger":"/l","identity":null}"#;
+const HEADER: &[u8] = br#"{"version":3,"ledger":"/l","identity":null}"#;
 
 fuzz_target!(|bytes: &[u8]| {
     journal_counts(bytes);

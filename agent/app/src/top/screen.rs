@@ -219,6 +219,7 @@ mod tests {
             user: "alice".into(),
             unit: None,
             container: None,
+            team: None,
         }
     }
 

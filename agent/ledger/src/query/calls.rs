@@ -13,15 +13,17 @@ use super::error::QueryError;
 use super::filter::{Condition, Filter, Models};
 use super::group::dollars;
 use super::reader::Reader;
-use crate::line::Line;
+use crate::line::{Charged, Line};
 use crate::record::Id;
+use crate::store::amount;
 
 /// All that [`Reader::line`] reads, in its order.
 const COLUMNS: &str = "id, started, duration, first_byte, first_token, provider, region, host, operation, request_model, \
     response_model, input, output, cache_read, cache_write, reasoning, cache_write_1h, input_audio, cache_read_audio, \
     output_audio, input_image, output_image, input_tool, web_searches, server_tools, images, audio_ms, characters, \
     search_units, tier, source, cost_nano, cost_atto, price_from, price_status, status, outcome, error_type, stream, \
-    request_bytes, response_bytes, request_id, credential, caller, pid, is_billable, cache_read_image";
+    request_bytes, response_bytes, request_id, credential, caller, pid, is_billable, cache_read_image, team, cost_center, end_user, \
+    user_agent, rule";
 
 /// How much later than another that began at the same time an exchange may be written down, in microseconds.
 const LAG: i64 = 60_000_000;
@@ -48,6 +50,8 @@ pub struct Flight {
     pub unit: Option<Arc<str>>,
     /// Id of the container.
     pub container: Option<Arc<str>>,
+    /// The team that it is put down to.
+    pub team: Option<Arc<str>>,
 }
 
 /// One exchange, or the sum of some that are alike, for whoever draws up a bill.
@@ -125,7 +129,7 @@ impl Reader {
         let columns = COLUMNS.split(", ").map(|column| match column {
             "id" => "zeroblob(16)",
             "first_byte" | "first_token" | "status" | "stream" | "request_id" => "NULL",
-            "source" | "price_status" | "outcome" | "error_type" | "pid" => "0",
+            "source" | "price_status" | "outcome" | "error_type" | "pid" | "rule" => "0",
             "is_billable" => "1",
             column => column,
         });
@@ -139,7 +143,7 @@ impl Reader {
         while let Some(row) = rows.next()? {
             let number = |column| row.get(column).map(|number: i64| number.max(0).cast_unsigned());
             let line = &self.line(row)?;
-            each(&Charge { line, calls: number(47)?, unpriced: number(48)?, uncounted: number(49)?, is_sum: true });
+            each(&Charge { line, calls: number(52)?, unpriced: number(53)?, uncounted: number(54)?, is_sum: true });
         }
         Ok(())
     }
@@ -174,6 +178,7 @@ impl Reader {
                 cursor.tell(row.get(0)?, row.get(1)?);
             }
             cursor.open = open(&transaction)?;
+            self.charge(&transaction, &mut lines)?;
             Ok(sorted(lines))
         };
         read(cursor).map_err(|error| self.error(error))
@@ -209,6 +214,7 @@ impl Reader {
             cursor.open = now_open;
             let oldest = cursor.newest - LAG;
             cursor.told.retain(|_, started| *started >= oldest);
+            self.charge(&transaction, &mut lines)?;
             Ok(sorted(lines))
         };
         read(cursor).map_err(|error| self.error(error))
@@ -217,7 +223,7 @@ impl Reader {
     /// What has not ended, the oldest first.
     pub fn in_flight(&self) -> Result<Vec<Flight>, QueryError> {
         let read = || {
-            let columns = "started, provider, request_model, operation, caller";
+            let columns = "started, provider, request_model, operation, caller, team";
             let sql = format!("SELECT {columns} FROM open WHERE {ALIVE} ORDER BY started, id");
             let moment = self.moment()?;
             let mut statement = moment.prepare_cached(&sql)?;
@@ -233,11 +239,35 @@ impl Reader {
                     user: known(caller.user.clone()),
                     unit: caller.unit.clone(),
                     container: caller.container.clone(),
+                    team: self.text(row.get(5)?)?,
                 })
             })?;
             flights.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|error| self.error(error))
+    }
+
+    /// Adds what budgets were charged.
+    fn charge(&self, connection: &Connection, lines: &mut [Line<'static>]) -> rusqlite::Result<()> {
+        let sql =
+            "SELECT budget, share, began, whole, atto FROM charge WHERE exchange = ? ORDER BY budget, share, began";
+        let mut statement = connection.prepare_cached(sql)?;
+        for line in lines {
+            let Some(id) = Id::parse(&line.id) else { continue };
+            let mut rows = statement.query([&id.as_bytes()[..]])?;
+            while let Some(row) = rows.next()? {
+                let text = |column| {
+                    self.text(row.get(column)?).map(|text| Cow::Owned(text.as_deref().unwrap_or_default().into()))
+                };
+                line.charges.push(Charged {
+                    budget: text(0)?,
+                    group: text(1)?,
+                    window: row.get(2)?,
+                    amount: amount(row.get(3)?, row.get(4)?).to_string().into(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn lines(
@@ -326,6 +356,16 @@ impl Reader {
             cgroup: owned(&caller.cgroup),
             unit: owned(&caller.unit),
             container: owned(&caller.container),
+            pod_uid: owned(&caller.pod_uid),
+            pod: owned(&caller.pod),
+            namespace: owned(&caller.namespace),
+            service_account: owned(&caller.service_account),
+            team: text(47)?,
+            cost_center: text(48)?,
+            end_user: text(49)?,
+            user_agent: text(50)?,
+            rule: text(51)?,
+            charges: Vec::new(),
         })
     }
 }

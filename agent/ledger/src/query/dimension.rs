@@ -16,6 +16,20 @@ pub enum Dimension {
     Unit,
     /// Id of the container.
     Container,
+    /// Name of the Kubernetes pod.
+    Pod,
+    /// Kubernetes namespace.
+    Namespace,
+    /// Kubernetes service account.
+    ServiceAccount,
+    /// The team that the policy says the caller is of.
+    Team,
+    /// Who pays for it.
+    CostCenter,
+    /// Whom the request says that it is for.
+    EndUser,
+    /// The SDK.
+    UserAgent,
     /// Keyed hash of the credential.
     Credential,
     /// As in `gen_ai.provider.name`.
@@ -37,11 +51,6 @@ pub enum Dimension {
 /// A word that is no dimension.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadDimension {
-    /// Grouping by team needs to be told who is in which.
-    #[error(
-        "no teams are configured, so there is nothing to group by; `user`, `unit` and `credential` are known of each call"
-    )]
-    NoTeams,
     /// Not one of ours.
     #[error("`{0}` is nothing to group by; there are: {names}", names = Dimension::names())]
     Unknown(String),
@@ -49,12 +58,19 @@ pub enum BadDimension {
 
 impl Dimension {
     /// All of them, in the order of the help.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 20] = [
         Self::Workload,
         Self::Program,
         Self::User,
         Self::Unit,
         Self::Container,
+        Self::Pod,
+        Self::Namespace,
+        Self::ServiceAccount,
+        Self::Team,
+        Self::CostCenter,
+        Self::EndUser,
+        Self::UserAgent,
         Self::Credential,
         Self::Provider,
         Self::Model,
@@ -65,7 +81,7 @@ impl Dimension {
         Self::Hour,
     ];
 
-    /// Its name on the command line, in CSV and JSON.
+    /// Its name in CSV and JSON. On the command line it may have hyphens.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Workload => "workload",
@@ -73,6 +89,13 @@ impl Dimension {
             Self::User => "user",
             Self::Unit => "unit",
             Self::Container => "container",
+            Self::Pod => "pod",
+            Self::Namespace => "namespace",
+            Self::ServiceAccount => "service_account",
+            Self::Team => "team",
+            Self::CostCenter => "cost_center",
+            Self::EndUser => "end_user",
+            Self::UserAgent => "user_agent",
             Self::Credential => "credential",
             Self::Provider => "provider",
             Self::Model => "model",
@@ -90,7 +113,7 @@ impl Dimension {
     }
 
     fn names() -> String {
-        Self::ALL.map(Self::as_str).join(", ")
+        Self::ALL.map(Self::as_str).join(", ").replace('_', "-")
     }
 }
 
@@ -104,14 +127,11 @@ impl FromStr for Dimension {
     type Err = BadDimension;
 
     fn from_str(text: &str) -> Result<Self, BadDimension> {
-        let word = text.trim().to_ascii_lowercase();
-        if word == "team" {
-            return Err(BadDimension::NoTeams);
-        }
+        let word = text.trim().to_ascii_lowercase().replace('-', "_");
         Self::ALL
             .into_iter()
             .find(|dimension| dimension.as_str() == word)
-            .ok_or_else(|| BadDimension::Unknown(word.chars().filter(|c| !c.is_control()).take(40).collect()))
+            .ok_or_else(|| BadDimension::Unknown(text.trim().chars().filter(|c| !c.is_control()).take(40).collect()))
     }
 }
 
@@ -124,12 +144,8 @@ mod tests {
         for dimension in Dimension::ALL {
             assert_eq!(dimension.as_str().to_uppercase().parse(), Ok(dimension));
         }
+        assert_eq!("cost-center".parse(), Ok(Dimension::CostCenter));
         let error = "modle".parse::<Dimension>().unwrap_err().to_string();
-        assert!(error.contains("`modle`") && error.contains("provider, model, operation"), "{error}");
-    }
-
-    #[test]
-    fn teams_are_not_pretended() {
-        assert_eq!("team".parse::<Dimension>(), Err(BadDimension::NoTeams));
+        assert!(error.contains("`modle`") && error.contains("team, cost-center, end-user"), "{error}");
     }
 }

@@ -17,6 +17,20 @@ pub struct Filter {
     pub program: Vec<String>,
     /// Login names.
     pub user: Vec<String>,
+    /// Names of Kubernetes pods.
+    pub pod: Vec<String>,
+    /// Kubernetes namespaces.
+    pub namespace: Vec<String>,
+    /// Kubernetes service accounts.
+    pub service_account: Vec<String>,
+    /// Teams.
+    pub team: Vec<String>,
+    /// Who pays.
+    pub cost_center: Vec<String>,
+    /// Whom requests say that they are for.
+    pub end_user: Vec<String>,
+    /// SDKs.
+    pub user_agent: Vec<String>,
 }
 
 /// A condition in SQL, and the values of its parameters.
@@ -44,7 +58,17 @@ impl Filter {
         };
         condition.any("provider", &self.provider);
         condition.any(model, &self.model);
-        for (column, globs) in [("program", &self.program), ("user", &self.user)] {
+        condition.any("team", &self.team);
+        condition.any("cost_center", &self.cost_center);
+        condition.any("end_user", &self.end_user);
+        condition.any("user_agent", &self.user_agent);
+        for (column, globs) in [
+            ("program", &self.program),
+            ("user", &self.user),
+            ("pod", &self.pod),
+            ("namespace", &self.namespace),
+            ("service_account", &self.service_account),
+        ] {
             if !globs.is_empty() {
                 condition.sql.push_str(" AND caller IN (SELECT id FROM caller WHERE 1");
                 condition.any(column, globs);

@@ -147,9 +147,18 @@ impl<'a> Groups<'a> {
         let parts = by
             .iter()
             .map(|dimension| match dimension {
-                Dimension::Workload | Dimension::Program | Dimension::User | Dimension::Unit | Dimension::Container => {
-                    Part::Column(column("caller"))
-                }
+                Dimension::Workload
+                | Dimension::Program
+                | Dimension::User
+                | Dimension::Unit
+                | Dimension::Container
+                | Dimension::Pod
+                | Dimension::Namespace
+                | Dimension::ServiceAccount => Part::Column(column("caller")),
+                Dimension::Team => Part::Column(column("team")),
+                Dimension::CostCenter => Part::Column(column("cost_center")),
+                Dimension::EndUser => Part::Column(column("end_user")),
+                Dimension::UserAgent => Part::Column(column("user_agent")),
                 Dimension::Credential => Part::Column(column("credential")),
                 Dimension::Provider => Part::Column(column("provider")),
                 Dimension::Model => Part::Either(column("request_model"), column("response_model")),
@@ -252,6 +261,9 @@ impl<'a> Groups<'a> {
             Dimension::User => caller()?.user.clone(),
             Dimension::Unit => caller()?.unit.clone(),
             Dimension::Container => caller()?.container.clone(),
+            Dimension::Pod => caller()?.pod.clone(),
+            Dimension::Namespace => caller()?.namespace.clone(),
+            Dimension::ServiceAccount => caller()?.service_account.clone(),
             _ => reader.text(number)?,
         })
     }

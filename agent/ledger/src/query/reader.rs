@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::error::QueryError;
-use crate::store::open_read_only;
+use crate::store::{CALLER, open_read_only};
 
 /// The ledger, open to be read, while agents may be writing it.
 pub struct Reader {
@@ -31,6 +31,10 @@ pub(super) struct Caller {
     pub(super) cgroup: Option<Arc<str>>,
     pub(super) unit: Option<Arc<str>>,
     pub(super) container: Option<Arc<str>>,
+    pub(super) pod_uid: Option<Arc<str>>,
+    pub(super) pod: Option<Arc<str>>,
+    pub(super) namespace: Option<Arc<str>>,
+    pub(super) service_account: Option<Arc<str>>,
 }
 
 impl Reader {
@@ -91,8 +95,8 @@ impl Reader {
         if let Some(caller) = self.callers.borrow().get(&id) {
             return Ok(Arc::clone(caller));
         }
-        let sql = "SELECT program, executable, user, uid, cgroup, unit, container FROM caller WHERE id = ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = format!("SELECT {CALLER} FROM caller WHERE id = ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let caller = statement
             .query_row([id], |row| {
                 let text = |column| self.text(row.get(column)?);
@@ -104,6 +108,10 @@ impl Reader {
                     cgroup: text(4)?,
                     unit: text(5)?,
                     container: text(6)?,
+                    pod_uid: text(7)?,
+                    pod: text(8)?,
+                    namespace: text(9)?,
+                    service_account: text(10)?,
                 })
             })
             .optional()?;

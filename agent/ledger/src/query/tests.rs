@@ -11,12 +11,12 @@ use proptest::option;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use tollgate_llm::{ErrorKind, Operation, PriceStatus, ServiceTier, Usage, UsageSource};
-use tollgate_workload::Caller;
+use tollgate_workload::{Caller, Pod};
 
 use super::*;
-use crate::record::tests::chat;
+use crate::record::tests::{charged, chat, opening};
 use crate::store::{FILE, Ledger, Settings};
-use crate::{Id, Line, Opened, Outcome, Record, Refusal, Totals, UpstreamFailure};
+use crate::{Attribution, Charge, Id, Line, Outcome, Record, Refusal, Totals, UpstreamFailure};
 
 /// A ledger in a folder of its own, written by the real writer.
 struct Shelf {
@@ -142,6 +142,33 @@ fn calls_are_grouped_by_whatever_is_asked() {
 }
 
 #[test]
+fn whom_calls_are_put_down_to_can_be_grouped_by_and_filtered() {
+    let mut records = few();
+    records.push(Record { started: at("2026-11-02T02:00:00Z"), ..charged(Decimal::ONE) });
+    let reader = Shelf::with(&records);
+    let reader = reader.reader();
+    for (dimension, value) in [
+        (Dimension::Team, "research"),
+        (Dimension::CostCenter, "CC-1"),
+        (Dimension::EndUser, "u-7"),
+        (Dimension::UserAgent, "openai-python/2.8.0"),
+        (Dimension::Pod, "train-0"),
+        (Dimension::Namespace, "ml"),
+        (Dimension::ServiceAccount, "trainer"),
+    ] {
+        let report = reader.report(&question(&[dimension])).expect("a report");
+        assert_eq!(calls(&report), [(vec!["-"], 5), (vec![value], 1)], "{dimension}");
+    }
+    let count = |filter: Filter| reader.report(&Question { filter, ..question(&[]) }).expect("a report").total.calls;
+    let globs = |glob: &str| vec![glob.to_owned()];
+    assert_eq!(count(Filter { team: globs("re*"), namespace: globs("m?"), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { team: globs("re*"), namespace: globs("x"), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { end_user: globs("u-7"), cost_center: globs("CC-*"), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { user_agent: globs("openai-python/*"), pod: globs("train-?"), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { service_account: globs("other"), ..Filter::default() }), 0);
+}
+
+#[test]
 fn days_and_hours_begin_where_the_reader_is() {
     let shelf = Shelf::with(&few());
     let reader = shelf.reader();
@@ -188,9 +215,10 @@ fn filters_take_patterns_and_half_open_periods() {
 
 #[test]
 fn what_is_rolled_up_is_in_reports_once() {
-    let old = few();
+    let mut old = few();
+    old.push(Record { started: at("2026-11-02T02:00:00Z"), ..charged(Decimal::ONE) });
     let shelf = Shelf::with(&old);
-    let by = [Dimension::Workload, Dimension::Model, Dimension::Hour, Dimension::Credential, Dimension::Region];
+    let by: Vec<Dimension> = Dimension::ALL.into_iter().filter(|by| *by != Dimension::Day).collect();
     let report = |reader: &Reader| reader.report(&question(&by)).expect("a report");
     let before = report(&shelf.reader());
     let mut charges = 0;
@@ -215,23 +243,10 @@ fn what_is_rolled_up_is_in_reports_once() {
 fn each_exchange_is_told_once_as_it_ends_however_long_it_took() {
     let shelf = Shelf::new();
     let ledger = shelf.writer(None);
-    let opened = |record: &Record| Opened {
-        id: record.id,
-        started: record.started,
-        provider: Arc::clone(&record.provider),
-        region: None,
-        host: Arc::clone(&record.host),
-        operation: record.operation,
-        request_model: record.request_model.clone(),
-        credential: None,
-        caller: Arc::clone(&record.caller),
-        attribution: crate::Attribution::default(),
-        charges: Vec::new(),
-    };
     let new = |ago: u64| Record { id: Id::new(), started: SystemTime::now() - Duration::from_secs(ago), ..chat() };
     let (before, long, short) = (new(100), new(7_200), new(1));
     ledger.settled(&before);
-    ledger.opened(&opened(&long));
+    ledger.opened(&opening(&long));
     let wait = |what: &str, mut done: Box<dyn FnMut() -> bool + '_>| {
         let deadline = std::time::Instant::now() + Duration::from_mins(1);
         while !done() {
@@ -322,6 +337,11 @@ prop_compose! {
         (status, outcome) in (option::of(prop::sample::select(vec![101_u16, 200, 429, 500])), 0..6_usize),
         (operation, error) in (0..5_usize, option::of(Just(ErrorKind::Overloaded))),
         (credential, stream, first) in (option::of(name()), option::of(any::<bool>()), option::of(0_u64..10_000_000)),
+        (team, cost_center, end_user, user_agent, rule) in
+            (option::of(name()), option::of(name()), option::of(name()), option::of(name()), option::of(name())),
+        (pod, pod_name, namespace, service_account) in
+            (option::of(name()), option::of(name()), option::of(name()), option::of(name())),
+        charge in option::of((1_i64..1_000_000_000_000, 0_u32..=18, any::<bool>())),
     ) -> Record {
         let sources = [UsageSource::Provider, UsageSource::Partial, UsageSource::Estimated, UsageSource::None];
         let operations =
@@ -331,11 +351,15 @@ prop_compose! {
             Outcome::Refused(Refusal::Policy), Outcome::UpstreamFailed(UpstreamFailure::Reset),
         ];
         let started = SystemTime::UNIX_EPOCH + Duration::new(seconds, micros * 1_000);
+        let pod = pod.map(|uid| Arc::new(Pod { uid, name: pod_name, namespace, service_account, labels: Vec::new() }));
         let caller = Caller {
-            program, user, unit, container, executable: Some("/bin/x".into()), uid: 7, pid: 9, cgroup: None,
-            pod: None,
+            program, user, unit, container, executable: Some("/bin/x".into()), uid: 7, pid: 9, cgroup: None, pod,
             system_unit: None,
         };
+        let charges = charge.map(|(amount, scale, shared)| Charge {
+            budget: "b".into(), group: if shared { "".into() } else { "g".into() }, window: 7,
+            amount: Decimal::new(amount, scale),
+        });
         Record {
             id: Id::new(), started, duration: Duration::from_micros(duration), provider, host, region, request_model,
             response_model, usage, usage_source: sources[source], cost: cost.map(|cost| Decimal::new(cost, scale)),
@@ -344,7 +368,8 @@ prop_compose! {
             operation: operations[operation], error, credential, stream,
             time_to_first_byte: first.map(Duration::from_micros), time_to_first_token: first.map(Duration::from_micros),
             request_bytes: 1, response_bytes: 2, request_id: Some("r".into()), caller: Arc::new(caller),
-            attribution: crate::Attribution::default(), rule: None, charges: Vec::new(),
+            attribution: Attribution { team, cost_center, end_user, user_agent }, rule,
+            charges: charges.into_iter().collect(),
         }
     }
 }

@@ -33,6 +33,9 @@ pub enum StoreError {
     /// It is a SQLite file of something else.
     #[error("the file is a database, but not a ledger; name another ledger.directory")]
     Foreign,
+    /// What agents spent before cannot be told: their journals are not in the ledger yet.
+    #[error("what was spent before is not known, because the ledger cannot be written: {0}")]
+    Unrecovered(String),
     /// SQLite's own errors: a full disk, a damaged file, a lock.
     #[error("SQLite says: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -68,6 +71,7 @@ impl StoreError {
             },
             Self::Newer { .. } => "newer",
             Self::Foreign => "foreign",
+            Self::Unrecovered(_) => "busy",
             Self::Sqlite(_) => match self.code() {
                 Some(ErrorCode::DiskFull) => "full",
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "read_only",

@@ -1,19 +1,27 @@
 //! Rows as bytes: what the journal's files and the writer's queue hold.
 //!
 //! A frame is its magic number, the length of the rest and the checksum of that, then the rest: id, start, process id, the
-//! labels as one block (equal labels are equal bytes, so that the writer looks them up at once), and the end, if there is one.
-//! Numbers are little-endian. A reader finds the next whole frame behind whatever was torn.
+//! labels as one block (equal labels are equal bytes, so that the writer looks them up at once), what budgets were charged, and
+//! the end, if there is one. Numbers are little-endian. A reader finds the next whole frame behind whatever was torn. Frames of the
+//! version before, which had no charges and shorter lengths, begin otherwise, and are read too.
 
 use std::io::{self, Read};
 
+use super::charges::Charges;
 use super::row::{End, LABELS, Labels, Row, clipped};
 use super::schema::COUNTS;
 use crate::record::Id;
 
 /// How each frame begins: bytes that no text has.
-const MAGIC: [u8; 2] = [0xfe, 0x7a];
+const MAGIC: [u8; 2] = [0xfe, 0x7b];
+/// How a frame of the version before does.
+const OLDER: [u8; 2] = [0xfe, 0x7a];
 /// Magic number, length, checksum.
-const HEAD: usize = 8;
+const HEAD: usize = 10;
+/// The same of the version before.
+const OLDER_HEAD: usize = 8;
+/// The longest frame. Texts and charges are of bounded length: all of it together is some 130 kilobytes at most.
+const LONGEST: usize = 256 * 1024;
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 128 * 1024;
 
@@ -38,7 +46,35 @@ pub(super) struct Frame<'a> {
     pub(super) pid: u32,
     /// The block of labels.
     pub(super) labels: &'a [u8],
+    /// What budgets were charged.
+    pub(super) charges: Charges<'a>,
     end: &'a [u8],
+}
+
+/// What stands before a frame.
+struct Head {
+    /// Bytes of itself.
+    size: usize,
+    /// Bytes that follow.
+    rest: usize,
+    checksum: [u8; 4],
+    /// Whether charges stand in it.
+    is_charged: bool,
+}
+
+impl Head {
+    /// Of bytes that are at least as many as [`HEAD`].
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut head = Rest(bytes);
+        let magic: [u8; 2] = head.take()?;
+        let (size, rest) = match magic {
+            MAGIC => (HEAD, u32::from_le_bytes(head.take()?) as usize),
+            OLDER => (OLDER_HEAD, u16::from_le_bytes(head.take()?).into()),
+            _ => return None,
+        };
+        let checksum = head.take()?;
+        (rest <= LONGEST).then_some(Self { size, rest, checksum, is_charged: size == HEAD })
+    }
 }
 
 /// Appends a row's frame.
@@ -53,14 +89,14 @@ pub(super) fn encode(row: &Row<'_>, into: &mut Vec<u8>) {
     encode_labels(&row.labels, into);
     let length = (into.len() - labels - 2) as u16;
     into[labels..labels + 2].copy_from_slice(&length.to_le_bytes());
+    row.charges.encode(into);
     if let Some(end) = &row.end {
         encode_end(end, into);
     }
     let (head, rest) = into[start..].split_at_mut(HEAD);
-    // Texts are of bounded length: all of it together is 22 kilobytes at most.
     head[..2].copy_from_slice(&MAGIC);
-    head[2..4].copy_from_slice(&(rest.len() as u16).to_le_bytes());
-    head[4..].copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
+    head[2..6].copy_from_slice(&(rest.len() as u32).to_le_bytes());
+    head[6..].copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
 }
 
 fn encode_labels(labels: &Labels<'_>, into: &mut Vec<u8>) {
@@ -72,7 +108,7 @@ fn encode_labels(labels: &Labels<'_>, into: &mut Vec<u8>) {
     }
 }
 
-fn encode_text(text: &str, into: &mut Vec<u8>) {
+pub(super) fn encode_text(text: &str, into: &mut Vec<u8>) {
     into.extend_from_slice(&(text.len() as u16).to_le_bytes());
     into.extend_from_slice(text.as_bytes());
 }
@@ -122,23 +158,22 @@ fn encode_end(end: &End<'_>, into: &mut Vec<u8>) {
 
 impl<'a> Frame<'a> {
     /// Of what follows the head.
-    fn parse(rest: &'a [u8]) -> Option<Self> {
+    fn parse(rest: &'a [u8], is_charged: bool) -> Option<Self> {
         let mut rest = Rest(rest);
         let id = Id::from_bytes(rest.take()?);
         let started = i64::from_le_bytes(rest.take()?);
         let pid = u32::from_le_bytes(rest.take()?);
         let length = u16::from_le_bytes(rest.take()?);
         let labels = rest.bytes(length.into())?;
-        Some(Self { id, started, pid, labels, end: rest.0 })
+        let charges = if is_charged { Charges::parse(&mut rest)? } else { Charges::default() };
+        Some(Self { id, started, pid, labels, charges, end: rest.0 })
     }
 
     /// Takes the next frame off bytes that [`encode`] wrote.
     pub(super) fn next(bytes: &mut &'a [u8]) -> Option<Self> {
-        let mut rest = Rest(bytes);
-        let _magic: [u8; 2] = rest.take()?;
-        let length = u16::from_le_bytes(rest.take()?);
-        let _checksum: [u8; 4] = rest.take()?;
-        let frame = Self::parse(rest.bytes(length.into())?)?;
+        let head = Head::parse(bytes)?;
+        let mut rest = Rest(bytes.get(head.size..)?);
+        let frame = Self::parse(rest.bytes(head.rest)?, head.is_charged)?;
         *bytes = rest.0;
         Some(frame)
     }
@@ -205,12 +240,19 @@ impl<'a> Frame<'a> {
     /// The whole of it; `None` where it is none of ours.
     pub(super) fn row(&self) -> Option<Row<'a>> {
         let end = if self.is_ended() { Some(self.end()?) } else { None };
-        Some(Row { id: self.id, started: self.started, pid: self.pid, labels: self.labels()?, end })
+        Some(Row {
+            id: self.id,
+            started: self.started,
+            pid: self.pid,
+            labels: self.labels()?,
+            charges: self.charges,
+            end,
+        })
     }
 }
 
 /// What is left to be read.
-struct Rest<'a>(&'a [u8]);
+pub(super) struct Rest<'a>(pub(super) &'a [u8]);
 
 impl<'a> Rest<'a> {
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -219,17 +261,17 @@ impl<'a> Rest<'a> {
         Some(bytes)
     }
 
-    fn take<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+    pub(super) fn take<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*bytes)
     }
 
-    fn number(&mut self) -> Option<i64> {
+    pub(super) fn number(&mut self) -> Option<i64> {
         self.take().map(i64::from_le_bytes)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    pub(super) fn text(&mut self) -> Option<&'a str> {
         let length = u16::from_le_bytes(self.take()?);
         str::from_utf8(self.bytes(length.into())?).ok().map(clipped)
     }
@@ -250,15 +292,14 @@ impl<R: Read> Frames<R> {
 
     /// The next that is whole, with its bytes.
     pub(super) fn next(&mut self) -> io::Result<Option<(Frame<'_>, &[u8])>> {
-        let length = loop {
+        let (head, length) = loop {
             if !self.fill(HEAD)? {
                 return Ok(None);
             }
-            let ahead = &self.buffer[self.at..];
-            if ahead[..2] == MAGIC {
-                let length = HEAD + usize::from(u16::from_le_bytes([ahead[2], ahead[3]]));
-                if self.fill(length)? && is_whole(&self.buffer[self.at..self.at + length]) {
-                    break length;
+            if let Some(head) = Head::parse(&self.buffer[self.at..]) {
+                let length = head.size + head.rest;
+                if self.fill(length)? && is_whole(&head, &self.buffer[self.at..self.at + length]) {
+                    break (head, length);
                 }
             }
             self.at += 1;
@@ -267,7 +308,7 @@ impl<R: Read> Frames<R> {
         };
         let bytes = &self.buffer[self.at..self.at + length];
         self.at += length;
-        Ok(Frame::parse(&bytes[HEAD..]).map(|frame| (frame, bytes)))
+        Ok(Frame::parse(&bytes[head.size..], head.is_charged).map(|frame| (frame, bytes)))
     }
 
     /// Whether there is so much ahead.
@@ -281,20 +322,21 @@ impl<R: Read> Frames<R> {
     }
 }
 
-fn is_whole(frame: &[u8]) -> bool {
-    let (head, rest) = frame.split_at(HEAD);
-    head[4..] == crc32fast::hash(rest).to_le_bytes() && Frame::parse(rest).is_some_and(|frame| frame.row().is_some())
+fn is_whole(head: &Head, frame: &[u8]) -> bool {
+    let rest = &frame[head.size..];
+    head.checksum == crc32fast::hash(rest).to_le_bytes()
+        && Frame::parse(rest, head.is_charged).is_some_and(|frame| frame.row().is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::Record;
-    use crate::record::tests::chat;
+    use crate::record::tests::{charged, chat};
 
     #[test]
     fn a_row_reads_back_from_its_bytes() {
-        let full = Record { request_id: Some("req_1".into()), region: Some("eu".into()), ..chat() };
+        let full = Record { request_id: Some("req_1".into()), region: Some("eu".into()), ..charged(1.into()) };
         let bare = Record { usage: None, cost: None, status: None, stream: None, ..chat() };
         let (full, bare) = (Row::settled(&full, Some("/usr/bin/x")), Row::settled(&bare, None));
         let open = Row { end: None, ..full.clone() };

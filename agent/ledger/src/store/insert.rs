@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 
+use super::charges::{Amount, Charged, Charges};
 use super::frame::Frame;
 use super::row::{Label, Labels, clipped};
 use super::schema::COUNTS;
@@ -22,7 +23,7 @@ type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     texts: Map<Box<str>, i64>,
-    callers: Map<[i64; 7], i64>,
+    callers: Map<[i64; 11], i64>,
     /// The same for all of a row at once, by the bytes that its frame says it in.
     blocks: Map<Box<[u8]>, Numbers>,
     tidied: i64,
@@ -37,7 +38,7 @@ struct Numbers {
 }
 
 /// The labels that are columns of `exchange`, in the order of [`statement`].
-const TEXTS: [Label; 14] = [
+const TEXTS: [Label; 19] = [
     Label::Provider,
     Label::Region,
     Label::Host,
@@ -52,7 +53,16 @@ const TEXTS: [Label; 14] = [
     Label::Reason,
     Label::ErrorType,
     Label::Credential,
+    Label::Team,
+    Label::CostCenter,
+    Label::EndUser,
+    Label::UserAgent,
+    Label::Rule,
 ];
+
+/// The columns of `caller` but for its number.
+pub(crate) const CALLER: &str =
+    "program, executable, user, uid, cgroup, unit, container, pod_uid, pod, namespace, service_account";
 
 impl Names {
     /// Forgets everything.
@@ -100,23 +110,24 @@ impl Names {
             self.text(connection, labels.get(Label::Cgroup))?,
             self.text(connection, labels.get(Label::Unit))?,
             self.text(connection, labels.get(Label::Container))?,
+            self.text(connection, labels.get(Label::PodUid))?,
+            self.text(connection, labels.get(Label::Pod))?,
+            self.text(connection, labels.get(Label::Namespace))?,
+            self.text(connection, labels.get(Label::ServiceAccount))?,
         ];
         if let Some(id) = self.callers.get(&key) {
             return Ok(*id);
         }
+        let values = vec!["?"; key.len()].join(", ");
         let known = connection
-            .prepare_cached(
-                "SELECT id FROM caller WHERE (program, executable, user, uid, cgroup, unit, container) = (?, ?, ?, ?, ?, ?, ?)",
-            )?
+            .prepare_cached(&format!("SELECT id FROM caller WHERE ({CALLER}) = ({values})"))?
             .query_row(key, |row| row.get(0))
             .optional()?;
         let id = match known {
             Some(id) => id,
-            None => connection
-                .prepare_cached(
-                    "INSERT INTO caller (program, executable, user, uid, cgroup, unit, container) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                )?
-                .insert(key)?,
+            None => {
+                connection.prepare_cached(&format!("INSERT INTO caller ({CALLER}) VALUES ({values})"))?.insert(key)?
+            }
         };
         self.callers.insert(key, id);
         Ok(id)
@@ -140,7 +151,9 @@ impl Names {
     /// For rows of one transaction.
     pub(super) fn rows<'a>(&'a mut self, connection: &'a Connection) -> rusqlite::Result<Rows<'a>> {
         let ended = connection.prepare_cached(&ENDED)?;
-        Ok(Rows { names: self, connection, ended })
+        let charged =
+            connection.prepare_cached("SELECT budget, share, began, whole, atto FROM charge WHERE exchange = ?")?;
+        Ok(Rows { names: self, connection, ended, charged })
     }
 }
 
@@ -149,6 +162,7 @@ pub(super) struct Rows<'a> {
     names: &'a mut Names,
     connection: &'a Connection,
     ended: CachedStatement<'a>,
+    charged: CachedStatement<'a>,
 }
 
 impl Rows<'_> {
@@ -195,16 +209,67 @@ impl Rows<'_> {
             &frame.pid,
         ];
         values.into_iter().try_for_each(bind)?;
-        statement.raw_execute()?;
+        // One that is only said to be lost leaves what is there as it is, and so its charges.
+        if statement.raw_execute()? > 0 {
+            self.charge(&frame.id, frame.charges)?;
+        }
+        Ok(())
+    }
+
+    /// Has an exchange charged so much, and no longer what it was charged before.
+    fn charge(&mut self, id: &Id, charges: Charges<'_>) -> rusqlite::Result<()> {
+        let id = &id.as_bytes()[..];
+        let mut before: Vec<(Share, Amount)> = Vec::new();
+        let mut rows = self.charged.query([id])?;
+        while let Some(row) = rows.next()? {
+            let amount = Amount { whole: row.get(3)?, atto: row.get(4)? };
+            before.push((Share { budget: row.get(0)?, share: row.get(1)?, began: row.get(2)? }, amount));
+        }
+        drop(rows);
+        let mut now: Vec<(Share, Amount)> = Vec::new();
+        for Charged { budget, share, began, amount } in charges.iter() {
+            // Most budgets have one share, and it has no name.
+            let share = self.names.text(self.connection, Some(share).filter(|share| !share.is_empty()))?;
+            let share = Share { budget: self.names.text(self.connection, Some(budget))?, share, began };
+            match now.iter_mut().find(|(known, _)| *known == share) {
+                Some((_, sum)) => *sum = sum.plus(amount),
+                None => now.push((share, amount)),
+            }
+        }
+        for (share, amount) in now {
+            let known = before.iter().position(|(known, _)| *known == share).map(|at| before.swap_remove(at).1);
+            if known != Some(amount) {
+                self.set(id, share, Some(amount), amount.minus(known.unwrap_or_default()))?;
+            }
+        }
+        for (share, amount) in before {
+            self.set(id, share, None, Amount::default().minus(amount))?;
+        }
+        Ok(())
+    }
+
+    /// Sets a charge, and adds what it is more to the sum.
+    fn set(&self, id: &[u8], share: Share, amount: Option<Amount>, more: Amount) -> rusqlite::Result<()> {
+        let Share { budget, share, began } = share;
+        let prepare = |sql| self.connection.prepare_cached(sql);
+        match amount {
+            Some(Amount { whole, atto }) => prepare("INSERT OR REPLACE INTO charge VALUES (?, ?, ?, ?, ?, ?)")?
+                .execute(params![id, budget, share, began, whole, atto])?,
+            None => prepare("DELETE FROM charge WHERE (exchange, budget, share, began) = (?, ?, ?, ?)")?
+                .execute(params![id, budget, share, began])?,
+        };
+        prepare(&ADD)?.execute(params![began, budget, share, more.whole, more.atto])?;
         Ok(())
     }
 
     /// Writes an exchange that has not ended.
     pub(super) fn open(&mut self, instance: i64, frame: &Frame<'_>) -> rusqlite::Result<()> {
-        let Numbers { texts: [provider, region, host, operation, model, .., credential], caller } =
-            self.names.numbers(self.connection, frame)?;
+        let numbers = self.names.numbers(self.connection, frame)?;
+        let [provider, region, host, operation, model, .., credential, team, cost_center, end_user, user_agent, _rule] =
+            numbers.texts;
+        let Numbers { caller, .. } = numbers;
         self.connection
-            .prepare_cached("INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+            .prepare_cached("INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
             .execute(params![
                 &frame.id.as_bytes()[..],
                 instance,
@@ -216,8 +281,17 @@ impl Rows<'_> {
                 model,
                 credential,
                 caller,
-                frame.pid
+                frame.pid,
+                team,
+                cost_center,
+                end_user,
+                user_agent
             ])?;
+        // Another agent may have held this one to be dead, and have charged it.
+        let has_ended = "SELECT 1 FROM exchange WHERE (started, id) = (?, ?) AND NOT is_lost";
+        if !self.connection.prepare_cached(has_ended)?.exists(params![frame.started, &frame.id.as_bytes()[..]])? {
+            self.charge(&frame.id, frame.charges)?;
+        }
         Ok(())
     }
 
@@ -231,12 +305,34 @@ impl Rows<'_> {
 static ENDED: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| statement("REPLACE"));
 static LOST: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| statement("IGNORE"));
 
+/// The largest sum that is kept. With any charge added it still fits.
+const LARGEST: i64 = 9_000_000_000_000_000_000;
+
+/// Both parts are added, and what the second has too much goes over to the first.
+static ADD: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    const ATTO: i64 = 1_000_000_000_000_000_000;
+    format!(
+        "INSERT INTO spent (began, budget, share, whole, atto) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+            whole = min({LARGEST}, whole + excluded.whole + (atto + excluded.atto) / {ATTO}),
+            atto = (atto + excluded.atto) % {ATTO}"
+    )
+});
+
+/// Whose part of which budget is charged, in which window. The file's numbers for texts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Share {
+    budget: i64,
+    share: i64,
+    began: i64,
+}
+
 /// In the order of [`Rows::insert`].
 fn statement(conflict: &str) -> String {
     let counts = COUNTS.join(", ");
     let columns = format!(
         "started, id, duration, first_byte, first_token, provider, region, host, operation, request_model, response_model, \
-         source, tier, price_from, price_status, outcome, reason, error_type, credential, {counts}, cost_nano, cost_atto, \
+         source, tier, price_from, price_status, outcome, reason, error_type, credential, \
+         team, cost_center, end_user, user_agent, rule, {counts}, cost_nano, cost_atto, \
          status, is_error, is_refused, is_billable, is_lost, stream, request_bytes, response_bytes, request_id, caller, pid"
     );
     let values = vec!["?"; columns.split(',').count()].join(", ");

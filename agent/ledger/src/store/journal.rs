@@ -10,6 +10,7 @@ mod read;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,7 +38,9 @@ const AGE: Duration = Duration::from_hours(1);
 /// Bytes that all files of one agent may hold together. It is memory.
 const LIMIT: u64 = 64 << 20;
 /// The version of the files' format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The versions that can be read. Frames say themselves of which they are.
+const READABLE: RangeInclusive<u32> = 2..=VERSION;
 /// How the files' names end.
 const SUFFIX: &str = "journal";
 
@@ -68,9 +71,13 @@ impl Header {
         Ok(line)
     }
 
+    fn is_readable(&self) -> bool {
+        READABLE.contains(&self.version)
+    }
+
     /// Whether a journal with this header is of that ledger, and can be read.
     fn is_of(&self, ledger: &Self) -> bool {
-        self.version == ledger.version
+        self.is_readable()
             && match (self.identity, ledger.identity) {
                 (Some(one), Some(other)) => one == other,
                 _ => self.ledger == ledger.ledger,

@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
+use super::charges::spent;
 use super::error::StoreError;
 use super::frame::encode;
 use super::journal::Journal;
@@ -14,7 +15,7 @@ use super::open::FILE;
 use super::queue::Queue;
 use super::row::{Row, executable};
 use super::writer::Writer;
-use crate::record::{Id, Opened, Record};
+use crate::record::{Charge, Id, Opened, Record};
 
 /// Exchanges whose end had no room anywhere, and that are settled without it.
 const OVERFLOWED: usize = 65_536;
@@ -85,6 +86,18 @@ pub(super) struct Shared {
     pub(super) overflowed: Mutex<Vec<Id>>,
     waiting: Mutex<Option<Instant>>,
     trouble: Mutex<Option<Trouble>>,
+    recovery: Mutex<Recovery>,
+    recovery_changed: Condvar,
+}
+
+/// Whether what dead agents left is in the file.
+#[derive(Debug, Default)]
+enum Recovery {
+    #[default]
+    Awaited,
+    Done,
+    /// Not at the first attempt. It is tried again, but nobody should wait for that.
+    Failed(String),
 }
 
 impl Ledger {
@@ -106,6 +119,8 @@ impl Ledger {
             overflowed: Mutex::default(),
             waiting: Mutex::default(),
             trouble: Mutex::default(),
+            recovery: Mutex::default(),
+            recovery_changed: Condvar::new(),
         });
         let writer = Writer::new(Arc::clone(&shared), directory, retention);
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run())?;
@@ -159,6 +174,14 @@ impl Ledger {
         }
     }
 
+    /// What budgets were charged in windows that began at `since` or later, by all agents, the dead ones' last calls included: of
+    /// those that never got an end, what was set aside. It waits for their journals to be read, at most for `patience`; so it
+    /// blocks, and is for the start, before there are calls of our own.
+    pub fn spent(&self, since: SystemTime, patience: Duration) -> Result<Vec<Charge>, StoreError> {
+        self.shared.await_recovery(Instant::now() + patience)?;
+        spent(&self.file, since)
+    }
+
     /// Commits everything that was handed in, and ends. What cannot be committed now, the journal keeps for the next start.
     pub fn close(&self) {
         let Some(writer) = self.writer.lock().take() else { return };
@@ -186,7 +209,34 @@ impl Shared {
         *self.trouble.lock() = None;
     }
 
+    /// What dead agents left is in the file.
+    pub(super) fn has_recovered(&self) {
+        *self.recovery.lock() = Recovery::Done;
+        self.recovery_changed.notify_all();
+    }
+
+    fn await_recovery(&self, until: Instant) -> Result<(), StoreError> {
+        let mut recovery = self.recovery.lock();
+        loop {
+            match &*recovery {
+                Recovery::Done => return Ok(()),
+                Recovery::Failed(why) => return Err(StoreError::Unrecovered(why.clone())),
+                Recovery::Awaited if Instant::now() >= until => {
+                    return Err(StoreError::Unrecovered("it takes too long".into()));
+                }
+                Recovery::Awaited => drop(self.recovery_changed.wait_until(&mut recovery, until)),
+            }
+        }
+    }
+
     pub(super) fn failed(&self, error: &StoreError) {
+        {
+            let mut recovery = self.recovery.lock();
+            if !matches!(*recovery, Recovery::Done) {
+                *recovery = Recovery::Failed(error.to_string());
+                self.recovery_changed.notify_all();
+            }
+        }
         self.failures.fetch_add(1, Ordering::Relaxed);
         *self.trouble.lock() = Some(Trouble { kind: error.kind(), what: error.to_string() });
     }

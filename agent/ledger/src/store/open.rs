@@ -73,7 +73,12 @@ pub fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     match version {
         // An agent has just made it, and will fill it.
         0 => Err(StoreError::Missing { path: path.into() }),
-        _ => Ok(connection),
+        schema::VERSION => Ok(connection),
+        _ => {
+            // The next agent that writes it brings it up to date.
+            connection.execute_batch(schema::OLDER)?;
+            Ok(connection)
+        }
     }
 }
 

@@ -79,15 +79,17 @@ fn absent(book: &mut Book, alive: &HashSet<Id>) -> Result<(), StoreError> {
     book.write(|names, connection| dead.iter().try_for_each(|instance| settle(names, connection, *instance)))
 }
 
-/// Ends what an agent had open, and forgets the agent.
+/// Ends what an agent had open, and forgets the agent. What was set aside for that stays charged.
 pub(super) fn settle(names: &mut Names, connection: &Connection, instance: i64) -> rusqlite::Result<()> {
     let source = names.text(connection, Some(UsageSource::Partial.as_str()))?;
     let outcome = names.text(connection, Some(Outcome::Stopped.kind()))?;
     let end = "INSERT OR IGNORE INTO exchange (started, id, duration, provider, region, host, operation, request_model,
             response_model, source, tier, price_from, price_status, outcome, reason, error_type, is_error, is_refused,
-            is_billable, is_lost, request_bytes, response_bytes, credential, caller, pid)
+            is_billable, is_lost, request_bytes, response_bytes, credential, team, cost_center, end_user, user_agent, caller,
+            pid)
         SELECT o.started, o.id, max(0, i.seen - o.started), provider, region, host, operation, request_model,
-            0, ?2, 0, 0, 0, ?3, 0, ?3, 1, 0, 1, 1, 0, 0, credential, caller, o.pid
+            0, ?2, 0, 0, 0, ?3, 0, ?3, 1, 0, 1, 1, 0, 0, credential, team, cost_center, end_user,
+            user_agent, caller, o.pid
         FROM open o JOIN instance i ON i.id = o.instance WHERE o.instance = ?1";
     connection.prepare_cached(end)?.execute(params![instance, source, outcome])?;
     connection.prepare_cached("DELETE FROM open WHERE instance = ?")?.execute([instance])?;

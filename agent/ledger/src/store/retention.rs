@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::insert::CALLER;
 use super::schema::{BUCKET, COUNTS};
 
 /// Exchanges that one step takes. Some ten milliseconds, in which other agents wait.
@@ -10,6 +11,8 @@ const STEP: i64 = 2_000;
 const LARGEST: i64 = 9_000_000_000_000_000_000;
 /// Pages that one step gives back to the file system.
 const PAGES: i64 = 500;
+/// How long after its beginning a budget's window may still be open, or be looked at as the last one, in seconds.
+const LONGEST: i64 = 2 * 31 * 86_400;
 /// Free pages that are kept for what comes next.
 const SPARE: i64 = 1_000;
 
@@ -27,7 +30,17 @@ pub(super) fn roll(connection: &Connection, limit: i64) -> rusqlite::Result<usiz
     let Some((started, id)) = last else { return Ok(0) };
     connection.prepare_cached(&CALLERS)?.execute(params![started, id])?;
     connection.prepare_cached(&ROLL)?.execute(params![started, id])?;
+    // The sums keep what they were charged.
+    let charges = "DELETE FROM charge WHERE exchange IN (SELECT id FROM exchange WHERE (started, id) <= (?, ?))";
+    connection.prepare_cached(charges)?.execute(params![started, id])?;
     connection.prepare_cached("DELETE FROM exchange WHERE (started, id) <= (?, ?)")?.execute(params![started, id])
+}
+
+/// Forgets what was spent in windows that began before `limit` (microseconds since 1970) and are over: the longest is a month.
+/// To be called in a transaction.
+pub(super) fn forget(connection: &Connection, limit: i64, now: i64) -> rusqlite::Result<usize> {
+    let over = now / 1_000_000 - LONGEST;
+    connection.prepare_cached("DELETE FROM spent WHERE began < ?")?.execute([over.min(limit / 1_000_000)])
 }
 
 /// Removes texts and callers that nothing refers to any more. To be called in a transaction, seldom: it reads everything.
@@ -52,6 +65,11 @@ pub(super) fn tidy(connection: &Connection) -> rusqlite::Result<usize> {
         "reason",
         "error_type",
         "credential",
+        "team",
+        "cost_center",
+        "end_user",
+        "user_agent",
+        "rule",
     ];
     let rollup = [
         "provider",
@@ -63,11 +81,34 @@ pub(super) fn tidy(connection: &Connection) -> rusqlite::Result<usize> {
         "tier",
         "price_from",
         "credential",
+        "team",
+        "cost_center",
+        "end_user",
+        "user_agent",
     ];
-    let open = ["provider", "region", "host", "operation", "request_model", "credential"];
-    let caller = ["program", "executable", "user", "cgroup", "unit", "container"];
+    let open = [
+        "provider",
+        "region",
+        "host",
+        "operation",
+        "request_model",
+        "credential",
+        "team",
+        "cost_center",
+        "end_user",
+        "user_agent",
+    ];
+    let caller = CALLER.split(", ").filter(|column| *column != "uid").collect::<Vec<_>>();
+    let share = ["budget", "share"];
     let mut used = Vec::new();
-    for (table, columns) in [("exchange", &exchange[..]), ("rollup", &rollup), ("open", &open), ("caller", &caller)] {
+    for (table, columns) in [
+        ("exchange", &exchange[..]),
+        ("rollup", &rollup),
+        ("open", &open),
+        ("caller", &caller),
+        ("charge", &share),
+        ("spent", &share),
+    ] {
         used.extend(columns.iter().map(|column| format!("SELECT {column} FROM {table}")));
     }
     let texts = connection.execute(&format!("DELETE FROM text WHERE id NOT IN ({})", used.join(" UNION ")), [])?;
@@ -91,14 +132,18 @@ pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// The callers without what is not counted apart.
 static CALLERS: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-    "INSERT OR IGNORE INTO caller (program, executable, user, uid, cgroup, unit, container)
-        SELECT DISTINCT program, 0, user, uid, 0, unit, container FROM caller WHERE id IN
+    format!(
+        "INSERT OR IGNORE INTO caller ({CALLER})
+        SELECT DISTINCT program, 0, user, uid, 0, unit, container, 0, pod, namespace, service_account FROM caller WHERE id IN
             (SELECT caller FROM exchange WHERE (started, id) <= (?, ?))"
-        .into()
+    )
 });
 
 static ROLL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-    let keys = "provider, region, host, operation, request_model, response_model, tier, price_from, credential";
+    let keys = "provider, region, host, operation, request_model, response_model, tier, price_from, credential, team, \
+        cost_center, end_user, user_agent";
+    let grouped: Vec<String> = keys.split(", ").map(|key| format!("e.{key}")).collect();
+    let grouped = grouped.join(", ");
     let counts = COUNTS.join(", ");
     let sums: Vec<String> = COUNTS.iter().map(|column| format!("coalesce(sum(e.{column}), 0)")).collect();
     let measures = [
@@ -125,8 +170,7 @@ static ROLL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         .collect();
     format!(
         "INSERT INTO rollup (started, {keys}, caller, {}, {counts})
-        SELECT e.started - e.started % {BUCKET} AS bucket, e.provider, e.region, e.host, e.operation, e.request_model,
-            e.response_model, e.tier, e.price_from, e.credential, r.id,
+        SELECT e.started - e.started % {BUCKET} AS bucket, {grouped}, r.id,
             count(*), sum(e.is_error), sum(e.is_refused), coalesce(sum(e.cost_nano), 0), coalesce(sum(e.cost_atto), 0),
             sum(e.input IS NOT NULL AND e.cost_nano IS NULL), sum(e.input IS NULL AND e.is_billable),
             sum(e.input IS NOT NULL AND s.value = 'partial'), sum(e.input IS NOT NULL AND s.value = 'estimated'),
@@ -134,11 +178,11 @@ static ROLL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         FROM exchange e
             JOIN text s ON s.id = e.source
             JOIN caller c ON c.id = e.caller
-            JOIN caller r ON (r.program, r.executable, r.user, r.uid, r.cgroup, r.unit, r.container)
-                = (c.program, 0, c.user, c.uid, 0, c.unit, c.container)
+            JOIN caller r ON (r.program, r.executable, r.user, r.uid, r.cgroup, r.unit, r.container,
+                    r.pod_uid, r.pod, r.namespace, r.service_account)
+                = (c.program, 0, c.user, c.uid, 0, c.unit, c.container, 0, c.pod, c.namespace, c.service_account)
         WHERE (e.started, e.id) <= (?, ?)
-        GROUP BY bucket, e.provider, e.region, e.host, e.operation, e.request_model, e.response_model, e.tier,
-            e.price_from, e.credential, r.id
+        GROUP BY bucket, {grouped}, r.id
         ON CONFLICT DO UPDATE SET {}",
         measures.join(", "),
         sums.join(", "),

@@ -7,9 +7,10 @@ use rust_decimal::Decimal;
 use tollgate_llm::{PriceStatus, Usage, UsageSource};
 use tollgate_workload::Caller;
 
+use super::charges::Charges;
 use super::schema::COUNTS;
 use crate::outcome::Outcome;
-use crate::record::{Id, Opened, Record};
+use crate::record::{Attribution, Id, Opened, Record};
 
 /// The largest count of one exchange that is kept, so that sums do not overflow. No model reads so much.
 const LARGEST_COUNT: u64 = 1_000_000_000_000;
@@ -41,10 +42,20 @@ pub(super) enum Label {
     Outcome,
     Reason,
     ErrorType,
+    // Since version 3 of the journal.
+    Team,
+    CostCenter,
+    EndUser,
+    UserAgent,
+    Rule,
+    PodUid,
+    Pod,
+    Namespace,
+    ServiceAccount,
 }
 
 /// How many of [`Label`] there are.
-pub(super) const LABELS: usize = Label::ErrorType as usize + 1;
+pub(super) const LABELS: usize = Label::ServiceAccount as usize + 1;
 
 /// A text for each [`Label`], and the caller's user id.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +72,8 @@ pub(super) struct Row<'a> {
     pub(super) started: i64,
     pub(super) pid: u32,
     pub(super) labels: Labels<'a>,
+    /// What budgets were charged: what was set aside while it has not ended.
+    pub(super) charges: Charges<'a>,
     /// What is known once it has ended.
     pub(super) end: Option<End<'a>>,
 }
@@ -104,7 +117,20 @@ impl<'a> Labels<'a> {
         labels.set(Label::Cgroup, caller.cgroup.as_deref());
         labels.set(Label::Unit, caller.unit.as_deref());
         labels.set(Label::Container, caller.container.as_deref());
+        if let Some(pod) = caller.pod.as_deref() {
+            labels.set(Label::PodUid, &*pod.uid);
+            labels.set(Label::Pod, pod.name.as_deref());
+            labels.set(Label::Namespace, pod.namespace.as_deref());
+            labels.set(Label::ServiceAccount, pod.service_account.as_deref());
+        }
         labels
+    }
+
+    fn attribute(&mut self, attribution: &'a Attribution) {
+        self.set(Label::Team, attribution.team.as_deref());
+        self.set(Label::CostCenter, attribution.cost_center.as_deref());
+        self.set(Label::EndUser, attribution.end_user.as_deref());
+        self.set(Label::UserAgent, attribution.user_agent.as_deref());
     }
 }
 
@@ -122,7 +148,9 @@ impl<'a> Row<'a> {
         labels.set(Label::Operation, opened.operation.as_str());
         labels.set(Label::RequestModel, opened.request_model.as_deref());
         labels.set(Label::Credential, opened.credential.as_deref());
-        Self { id: opened.id, started: micros_of(opened.started), pid: opened.caller.pid, labels, end: None }
+        labels.attribute(&opened.attribution);
+        let charges = Charges::Told(&opened.charges);
+        Self { id: opened.id, started: micros_of(opened.started), pid: opened.caller.pid, labels, charges, end: None }
     }
 
     pub(super) fn settled(record: &'a Record, executable: Option<&'a str>) -> Self {
@@ -142,6 +170,8 @@ impl<'a> Row<'a> {
         labels.set(Label::Outcome, record.outcome.kind());
         labels.set(Label::Reason, record.outcome.reason());
         labels.set(Label::ErrorType, error_type);
+        labels.attribute(&record.attribution);
+        labels.set(Label::Rule, record.rule.as_deref());
         let end = End {
             duration: micros(record.duration),
             first_byte: record.time_to_first_byte.map(micros),
@@ -158,10 +188,11 @@ impl<'a> Row<'a> {
             response_bytes: whole(record.response_bytes),
             request_id: record.request_id.as_deref().map(clipped),
         };
-        Self { id: record.id, started: micros_of(record.started), pid: record.caller.pid, labels, end: Some(end) }
+        let (started, charges) = (micros_of(record.started), Charges::Told(&record.charges));
+        Self { id: record.id, started, pid: record.caller.pid, labels, charges, end: Some(end) }
     }
 
-    /// The row of an exchange whose agent died before it ended, last heard of at `until`.
+    /// The row of an exchange whose agent died before it ended, last heard of at `until`. What was set aside for it stays charged.
     pub(super) fn lost(mut self, until: SystemTime) -> Self {
         if self.end.is_none() {
             self.labels.set(Label::Source, UsageSource::Partial.as_str());

@@ -7,11 +7,12 @@ use tollgate_llm::{Usage, UsageSource};
 
 use super::frame::encode;
 use super::journal::Journal;
-use super::row::Row;
+use super::row::{Row, micros_of};
 use super::*;
-use crate::record::tests::{chat, opened};
+use crate::record::tests::{charged, chat, opened};
 use crate::record::{Id, Opened, Record};
 
+mod spent;
 mod trouble;
 
 /// A folder in memory for the journals, and one for the ledger.
@@ -115,8 +116,13 @@ fn what_is_settled_is_in_the_file_when_it_closes_and_no_journal_is_left() {
 fn every_column_holds_what_the_record_says() {
     let place = Place::new();
     let ledger = place.start();
-    let record =
-        Record { cost: None, usage: None, request_id: Some("req_9".into()), region: Some("eu".into()), ..chat() };
+    let record = Record {
+        cost: None,
+        usage: None,
+        request_id: Some("req_9".into()),
+        region: Some("eu".into()),
+        ..charged(Decimal::ONE)
+    };
     ledger.settled(&record);
     ledger.close();
     let text = |column: &str| -> Option<String> {
@@ -143,6 +149,15 @@ fn every_column_holds_what_the_record_says() {
         ("c.executable", Some("/usr/bin/python3.13")),
         ("c.user", Some("alice")),
         ("c.cgroup", Some("/user.slice/app.scope")),
+        ("c.pod_uid", Some("0b5e")),
+        ("c.pod", Some("train-0")),
+        ("c.namespace", Some("ml")),
+        ("c.service_account", Some("trainer")),
+        ("team", Some("research")),
+        ("cost_center", Some("CC-1")),
+        ("end_user", Some("u-7")),
+        ("user_agent", Some("openai-python/2.8.0")),
+        ("rule", Some("small")),
     ] {
         assert_eq!(text(column).as_deref(), value, "{column}");
     }
@@ -255,7 +270,7 @@ fn open_rows_of_an_agent_that_lost_its_journal_too_are_settled() {
     file.execute_batch(
         "INSERT INTO instance VALUES (77, zeroblob(16), 1, 'before the power loss', 1000000, 5000000);
          INSERT INTO open SELECT x'00112233445566778899aabbccddeeff', 77, 2000000, provider, region, host, operation,
-            request_model, credential, caller, pid FROM exchange",
+            request_model, credential, caller, pid, team, cost_center, end_user, user_agent FROM exchange",
     )
     .unwrap();
     drop(file);

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::{Header, VERSION};
+use super::Header;
 use crate::record::Id;
 use crate::store::frame::{Frame, Frames, encode};
 
@@ -30,11 +30,11 @@ pub(in super::super) fn read(
     Ok(Some(header))
 }
 
-/// The first line, if it is one that this version writes.
+/// The first line, if it is one that this version reads.
 fn header(from: &mut impl BufRead) -> io::Result<Option<Header>> {
     let mut line = Vec::new();
     from.take(LONGEST).read_until(b'\n', &mut line)?;
-    Ok(serde_json::from_slice::<Header>(&line).ok().filter(|header| header.version == VERSION))
+    Ok(serde_json::from_slice::<Header>(&line).ok().filter(Header::is_readable))
 }
 
 /// How many exchanges a journal tells of: ended ones, and ones that are open. `None` where it is none of ours. For fuzzing.

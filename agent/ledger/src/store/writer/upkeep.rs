@@ -7,7 +7,7 @@ use super::super::book::Book;
 use super::super::error::StoreError;
 use super::super::ledger::Shared;
 use super::super::recover::recover;
-use super::super::retention::{roll, shrink, tidy};
+use super::super::retention::{forget, roll, shrink, tidy};
 use super::super::row::micros_of;
 
 /// How often the dead are looked for.
@@ -56,6 +56,7 @@ impl Upkeep {
                 shared.recovered.fetch_add(rows, Ordering::Relaxed);
                 tracing::info!(rows, "an agent had been killed; what it had not written is in the ledger now");
             }
+            shared.has_recovered();
         }
         if is_due(&mut self.seen, SEEN) {
             book.seen(shared.journal.instance())?;
@@ -71,7 +72,11 @@ impl Upkeep {
         let Some(limit) = self.retention.and_then(|retention| SystemTime::now().checked_sub(retention)) else {
             return Ok(());
         };
-        let rolled = book.write(|_, connection| roll(connection, micros_of(limit)))?;
+        let (limit, now) = (micros_of(limit), micros_of(SystemTime::now()));
+        let rolled = book.write(|_, connection| roll(connection, limit))?;
+        if rolled == 0 {
+            book.write(|_, connection| forget(connection, limit, now))?;
+        }
         self.rolled |= rolled > 0;
         if self.rolled && rolled == 0 && is_due(&mut self.tidied, TIDY) {
             self.rolled = false;
