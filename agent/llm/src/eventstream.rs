@@ -236,6 +236,27 @@ fn split(bytes: &[u8], prefix: usize) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
 }
 
+/// Writes a message whose headers are all text.
+pub(crate) fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    for (name, value) in headers {
+        fields.push(u8::try_from(name.len()).expect("the names are ours"));
+        fields.extend_from_slice(name.as_bytes());
+        fields.push(TEXT);
+        fields.extend_from_slice(&u16::try_from(value.len()).expect("the values are ours").to_be_bytes());
+        fields.extend_from_slice(value.as_bytes());
+    }
+    let length = |length: usize| u32::try_from(length).expect("our messages are short").to_be_bytes();
+    let mut frame = Vec::with_capacity(PRELUDE + fields.len() + payload.len() + CRC);
+    frame.extend_from_slice(&length(PRELUDE + fields.len() + payload.len() + CRC));
+    frame.extend_from_slice(&length(fields.len()));
+    frame.extend_from_slice(&crc32fast::hash(&frame).to_be_bytes());
+    frame.extend_from_slice(&fields);
+    frame.extend_from_slice(payload);
+    frame.extend_from_slice(&crc32fast::hash(&frame).to_be_bytes());
+    frame
+}
+
 impl Kind {
     fn of(value: &[u8]) -> Self {
         match value {

@@ -5,10 +5,13 @@
 //! docs.cohere.com/reference/errors, docs.ollama.com/api/errors, and docs.aws.amazon.com/bedrock/latest/APIReference
 //! (CommonErrors, InvokeModel). As of 2026-11-23.
 
+mod policy;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
+pub use self::policy::{Allowance, PolicyRefusal, RefusalCause};
 use crate::catalogue::Dialect;
 
 /// A refusal, ready to be sent.
