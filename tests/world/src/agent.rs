@@ -27,6 +27,7 @@ pub struct Agent {
     admin: SocketAddr,
     running: Running,
     directory: PathBuf,
+    file: PathBuf,
     world: Arc<Inner>,
 }
 
@@ -75,7 +76,7 @@ impl World {
             None => self.agent_command(&binary),
         };
         let running = program.args(["run", "--config"]).arg(&file).start()?;
-        Ok(Agent { admin: ADMIN, running, directory, world: self.share() })
+        Ok(Agent { admin: ADMIN, running, directory, file, world: self.share() })
     }
 
     /// A `tollgate` command, such as `exec -- curl …`, on the client host outside the client cgroup.
@@ -116,6 +117,24 @@ impl Agent {
     /// All it printed so far: standard output, then standard error.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.running.stdout()).into_owned() + &self.running.stderr()
+    }
+
+    /// The file of its configuration.
+    pub fn config_file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Writes another configuration in the place of the one that it was started with, in one step. It is completed as that was.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        let cgroup = self.world.site.client_cgroup();
+        let new = self.file.with_extension("new");
+        fs::write(&new, complete(config, &cgroup, &self.directory)).context("cannot write the configuration")?;
+        fs::rename(&new, &self.file).context("cannot put the configuration in its place")
+    }
+
+    /// SIGHUP: it reads its configuration again.
+    pub fn reload(&self) {
+        self.running.signal(Signal::SIGHUP);
     }
 
     /// SIGTERM, then waits until it has drained and ended.

@@ -151,6 +151,13 @@ impl World {
         }
     }
 
+    /// A cgroup below the clients', made when it is not there: a workload of its own that agents of this world steer.
+    pub fn workload(&self, name: &str) -> Result<PathBuf> {
+        let cgroup = self.client_cgroup().join(name);
+        std::fs::create_dir_all(&cgroup).with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
+        Ok(cgroup)
+    }
+
     /// A program on the client host, in one of the world's cgroups.
     pub fn command_in(&self, cgroup: &Path, program: impl AsRef<OsStr>) -> Program {
         Program::new(self.share(), cgroup.to_owned(), program.as_ref())

@@ -7,3 +7,4 @@ mod java;
 mod ledger;
 mod node;
 mod python;
+mod refusals;

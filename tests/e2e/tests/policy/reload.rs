@@ -1,0 +1,61 @@
+use anyhow::Result;
+use tollgate_e2e::{answer, chat, samples, sum};
+use tollgate_world::{Agent, World};
+
+use crate::support::{GENEROUS, held, streams, until, whole, with_status};
+
+/// Denies one model, and has a budget that counts through all changes.
+fn denying(model: &str) -> String {
+    format!(
+        "
+policy:
+  rules:
+    - {{ name: not-{model}, match: {{ model: {model} }}, action: deny }}
+  budgets:
+    - {{ name: all, limit: 10M output tokens, window: month }}
+  limits:
+    - {{ name: at-once, concurrent: 1000 }}
+"
+    )
+}
+
+/// How often a configuration was read again, with this result.
+fn reloads(agent: &Agent, result: &str) -> Result<u64> {
+    Ok(sum(&samples(agent)?, "tollgate_config_reloads_total", &[&format!(r#""{result}""#)]))
+}
+
+#[test]
+fn a_policy_changes_a_hundred_times_while_200_streams_run_and_none_is_lost() -> Result<()> {
+    let world = World::new()?;
+    let agent = world.agent(&denying("first"))?;
+    let gate = world.provider().gate("reload");
+    let running = streams(&world, &agent, world.client_command("curl"), 200, "gate=reload,words=20")?.start()?;
+    held(&agent, &gate, 200)?;
+    let (mut good, mut bad) = (0, 0);
+    for turn in 0..100 {
+        if turn % 10 == 9 {
+            agent.configure("policy:\n  rules:\n    - { name: broken, action: maybe }\n")?;
+            bad += 1;
+        } else {
+            agent.configure(&denying(&format!("model-{turn}")))?;
+            good += 1;
+        }
+        agent.reload();
+        let (done, failed) = (good, bad);
+        // The file is watched as well, so each change may be read twice.
+        until(&agent, "a reload", || Ok(reloads(&agent, "success")? >= done && reloads(&agent, "failure")? >= failed))?;
+        // The streams go on meanwhile.
+        gate.allow(20);
+    }
+    // The last one is bad, so the one before it is in force.
+    let call = |model: &str| Ok::<_, anyhow::Error>(chat(&world, model, false).envs(agent.trust_variables()?).run()?);
+    assert_eq!(answer(call("model-98")?)?.1, 403);
+    assert_eq!(answer(call("model-0")?)?.1, 200);
+    let (status, page) = agent.get("/status")?;
+    assert!(status == 200 && page.contains("maybe"), "the error is there to see: {page}");
+    gate.open();
+    let ended = running.wait(GENEROUS)?;
+    assert_eq!((with_status(&ended, 200), whole(&ended)), (200, 200), "{}", agent.log());
+    assert_eq!(agent.stop(GENEROUS)?.status.code(), Some(0));
+    Ok(())
+}
