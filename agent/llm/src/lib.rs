@@ -23,6 +23,7 @@ mod splice;
 mod sse;
 mod usage;
 mod websocket;
+mod worst;
 
 pub use call::{Api, Call, Operation, identify};
 pub use catalogue::{Catalogue, Dialect, Provider, StreamUsage};
@@ -31,7 +32,7 @@ pub use edit::{Edit, EditConflict, Edits};
 pub use estimate::{Sample, Tokenizers, estimate_roughly};
 pub use failure::ErrorKind;
 pub use late::Boundary;
-pub use price::{Asked, PRICES_FROM, Pointed, Price, PriceStatus, Prices, Unpriced, load_prices};
+pub use price::{Asked, PRICES_FROM, Pointed, Price, PriceStatus, Prices, Unpriced, WorstCase, load_prices};
 pub use refusal::{Allowance, PolicyRefusal, RefusalBody, RefusalCause, refusal};
 pub use request::{Caching, RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};
@@ -41,3 +42,4 @@ pub use websocket::{
     CloseCode, Held, HeldMessage, Sender, SocketAsk, SocketError, SocketEvent, SocketGaps, SocketHold, SocketMeter,
     SocketRemains, SocketSession, TurnEnd,
 };
+pub use worst::{estimate_input, largest_output};

@@ -14,6 +14,7 @@ mod pointers;
 mod search;
 mod status;
 mod units;
+mod worst;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -31,6 +32,7 @@ pub use layer::{Complaint, Layer};
 pub(crate) use pointers::PointerReader;
 pub use pointers::{Pointed, Pointers};
 pub use status::PriceStatus;
+pub use worst::WorstCase;
 
 /// The bundled list, made by `tollgate prices import --format genai-prices` (docs/prices.md).
 const LIST: &str = include_str!("../data/prices.json");

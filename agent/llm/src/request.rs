@@ -16,6 +16,7 @@ use crate::{
     multipart::{self, Fields},
     response::{is_readable, reads_text},
     usage::ServiceTier,
+    worst::estimate_input,
 };
 
 /// What a request said about itself. All but the first two is read where a policy asks for it, by [`RequestMeter::for_policy`].
@@ -42,6 +43,9 @@ pub struct RequestFacts {
     pub caching: Option<Caching>,
     /// The length of the body, decoded, as far as it was read.
     pub body_bytes: u64,
+    /// The body has ended and does not say these things for certain: it names two models, it is not one JSON object, or its coding
+    /// could not be undone. A server may read it otherwise.
+    pub is_unclear: bool,
 }
 
 /// How long the provider's cache is to keep what is read.
@@ -59,6 +63,14 @@ pub struct RequestMeter {
     in_path: RequestFacts,
     streams_unasked: bool,
     body: Option<Box<Decoder<Body>>>,
+    ended: Option<Box<Ended>>,
+}
+
+/// A body that has ended.
+struct Ended {
+    body: Body,
+    /// All of it was decoded.
+    is_whole: bool,
 }
 
 impl RequestMeter {
@@ -96,6 +108,7 @@ impl RequestMeter {
                 gather: reads_text.then(|| Gather::request(call.operation)),
                 text: Sampler::default(),
                 bytes: 0,
+                is_wide: false,
             };
             Box::new(Decoder::new(content_encoding, body))
         });
@@ -109,6 +122,7 @@ impl RequestMeter {
             // docs.ollama.com/api: what generates streams, unless it is told not to.
             streams_unasked: call.api == Api::Ollama && call.operation != Operation::Embeddings,
             body,
+            ended: None,
         }
     }
 
@@ -121,7 +135,24 @@ impl RequestMeter {
 
     /// What is known so far. The path wins over the body, and later keys over earlier ones, as JSON readers have it.
     pub fn facts(&self) -> RequestFacts {
-        self.merge(self.body.as_ref().and_then(|body| body.get_ref()))
+        match &self.ended {
+            Some(ended) => self.merge(Some(&ended.body), ended.is_whole),
+            None => self.merge(self.body.as_ref().and_then(|body| body.get_ref()), true),
+        }
+    }
+
+    /// The body has ended: what the decoders have held back is read, too.
+    pub fn end(&mut self) {
+        if let Some(body) = self.body.take() {
+            let (body, failure) = body.finish();
+            self.ended = Some(Box::new(Ended { body, is_whole: failure.is_none() }));
+        }
+    }
+
+    /// How many input tokens it is at most, as far as it came, by [`estimate_input`].
+    pub fn estimated_input(&self) -> u64 {
+        let body = self.body.as_ref().and_then(|body| body.get_ref()).or(self.ended.as_ref().map(|ended| &ended.body));
+        body.map_or(0, |body| estimate_input(body.text.so_far(), &self.facts()))
     }
 
     /// The body has ended.
@@ -131,12 +162,12 @@ impl RequestMeter {
 
     /// Like [`Self::finish`], with the text that the model is given to read.
     pub fn finish_with_text(mut self) -> (RequestFacts, Sample) {
-        let body = self.body.take().map(|body| body.finish().0);
-        let facts = self.merge(body.as_ref());
-        (facts, body.map(|body| body.text.finish()).unwrap_or_default())
+        self.end();
+        let facts = self.facts();
+        (facts, self.ended.map(|ended| ended.body.text.finish()).unwrap_or_default())
     }
 
-    fn merge(&self, body: Option<&Body>) -> RequestFacts {
+    fn merge(&self, body: Option<&Body>, is_whole: bool) -> RequestFacts {
         let asked = body.map(|body| &body.asked);
         let mut facts = RequestFacts {
             model: self.in_path.model.clone().or_else(|| asked?.model.clone()),
@@ -146,6 +177,7 @@ impl RequestMeter {
         if let Some((body, told)) = body.and_then(|body| Some((body, body.asked.told.as_ref()?))) {
             told.tell(self.api, &mut facts);
             facts.body_bytes = body.bytes;
+            facts.is_unclear = self.ended.is_some() && !(is_whole && body.is_clear());
         }
         facts
     }
@@ -195,10 +227,23 @@ struct Body {
     gather: Option<Gather>,
     text: Sampler,
     bytes: u64,
+    /// It begins as UTF-16 and UTF-32 do, which some servers read, or with a byte order mark.
+    is_wide: bool,
+}
+
+impl Body {
+    /// Whether there is one way to read it.
+    fn is_clear(&self) -> bool {
+        let is_one = |scanner: &Scanner<Field>| scanner.is_at_top() && self.asked.documents == 1 && !self.is_wide;
+        self.scanner.as_ref().is_none_or(is_one) && !self.asked.names_two
+    }
 }
 
 impl Consume for Body {
     fn consume(&mut self, bytes: &[u8]) {
+        if self.bytes < 4 {
+            self.is_wide |= bytes.iter().take(4).any(|byte| !matches!(byte, 1..=0x7f));
+        }
         self.bytes += bytes.len() as u64;
         if let Some(scanner) = &mut self.scanner {
             scanner.push(bytes, &mut self.asked);
@@ -228,14 +273,17 @@ static PATHS: LazyLock<Paths<Field>> = LazyLock::new(|| Paths::new(BASE));
 #[derive(Default)]
 struct Asked {
     model: Option<Arc<str>>,
+    /// Another model was named before, or something that is no name.
+    names_two: bool,
     stream: Option<bool>,
+    documents: u32,
     told: Option<Box<Told>>,
 }
 
 impl Visit<Field> for Asked {
     fn field(&mut self, field: Field, value: Value<'_>) {
         match (field, value) {
-            (Field::Model, Value::Text(name)) => self.model = call::model(name),
+            (Field::Model, Value::Text(name)) => self.name(name),
             (Field::Stream, Value::Bool(stream)) => self.stream = Some(stream),
             (Field::Place(place), value) => {
                 if let Some(told) = &mut self.told {
@@ -247,9 +295,23 @@ impl Visit<Field> for Asked {
     }
 
     fn unread(&mut self, field: Field) {
-        if let (Field::Place(place), Some(told)) = (field, &mut self.told) {
-            told.unread(place);
+        match (field, &mut self.told) {
+            (Field::Place(place), Some(told)) => told.unread(place),
+            (Field::Model, _) => self.names_two |= self.model.is_some(),
+            _ => {}
         }
+    }
+
+    fn document(&mut self) {
+        self.documents += 1;
+    }
+}
+
+impl Asked {
+    fn name(&mut self, name: &str) {
+        let model = call::model(name);
+        self.names_two |= self.model.is_some() && self.model != model;
+        self.model = model;
     }
 }
 
@@ -260,7 +322,7 @@ impl Fields for Asked {
 
     fn field(&mut self, name: &str, value: &str) {
         match (name, value) {
-            ("model", name) => self.model = call::model(name),
+            ("model", name) => self.name(name),
             // As HTTP clients of several languages write it.
             ("stream", "true" | "True" | "1") => self.stream = Some(true),
             ("stream", "false" | "False" | "0") => self.stream = Some(false),

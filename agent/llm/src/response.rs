@@ -175,6 +175,14 @@ impl ResponseMeter {
         }
     }
 
+    /// Input and output tokens so far: the provider's numbers where it has told them, else output roughly by the text that came. Cheap.
+    pub fn so_far(&self) -> (Option<u64>, Option<u64>) {
+        match &self.reading {
+            Reading::Body(decoder) => decoder.get_ref().map(Body::so_far).unwrap_or_default(),
+            Reading::Nothing(_) => (None, None),
+        }
+    }
+
     /// The body has ended, or no more of it will come.
     pub fn finish(self) -> ResponseFacts {
         self.finish_with_untold().0

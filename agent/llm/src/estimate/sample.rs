@@ -71,6 +71,11 @@ impl Sampler {
         self.0.total == 0
     }
 
+    /// What came so far.
+    pub(crate) fn so_far(&self) -> &Sample {
+        &self.0
+    }
+
     pub(crate) fn finish(self) -> Sample {
         self.0
     }
@@ -102,6 +107,11 @@ impl Sample {
     /// Whether there was no text.
     pub fn is_empty(&self) -> bool {
         self.total == 0
+    }
+
+    /// How long the text is, as it is written in JSON.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.total
     }
 
     /// What was kept, its texts joined by `|`.

@@ -80,6 +80,11 @@ impl Tap {
         !self.sampler.is_empty()
     }
 
+    /// How much was found, in bytes as they are written in JSON.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sampler.so_far().bytes()
+    }
+
     pub(crate) fn finish(self) -> Sample {
         self.sampler.finish()
     }

@@ -2,6 +2,7 @@
 /// array there: `usage.iterations[].output_tokens`. Arrays around whole documents are entered by themselves.
 pub(crate) struct Paths<F> {
     nodes: Vec<Node<F>>,
+    in_any_case: bool,
 }
 
 struct Node<F> {
@@ -16,7 +17,7 @@ impl<F: Copy> Paths<F> {
     pub(super) const ROOT: u16 = 0;
 
     pub(crate) fn new<P: AsRef<str>>(paths: impl IntoIterator<Item = (P, F)>) -> Self {
-        let mut tree = Self { nodes: Vec::new() };
+        let mut tree = Self { nodes: Vec::new(), in_any_case: false };
         let root = tree.add();
         tree.nodes[usize::from(root)].element = Some(root);
         for (path, field) in paths {
@@ -37,9 +38,14 @@ impl<F: Copy> Paths<F> {
         tree
     }
 
+    /// The same, where keys are found in whatever case they are written, as some servers find them.
+    pub(crate) fn in_any_case(self) -> Self {
+        Self { in_any_case: true, ..self }
+    }
+
     /// Paths of objects' keys only, which may hold any text.
     pub(crate) fn of_keys<K: AsRef<str>>(paths: impl IntoIterator<Item = (Vec<K>, F)>) -> Self {
-        let mut tree = Self { nodes: Vec::new() };
+        let mut tree = Self { nodes: Vec::new(), in_any_case: false };
         let root = tree.add();
         tree.nodes[usize::from(root)].element = Some(root);
         for (keys, field) in paths {
@@ -69,7 +75,9 @@ impl<F: Copy> Paths<F> {
         if node.lengths & length(key) == 0 {
             return None;
         }
-        node.children.iter().find(|(name, _)| name.as_bytes() == key).map(|&(_, child)| child)
+        let is_key =
+            |name: &str| name.as_bytes() == key || (self.in_any_case && name.as_bytes().eq_ignore_ascii_case(key));
+        node.children.iter().find(|(name, _)| is_key(name)).map(|&(_, child)| child)
     }
 
     pub(super) fn has_children(&self, node: u16) -> bool {

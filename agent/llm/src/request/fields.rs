@@ -199,14 +199,14 @@ pub(super) fn message() -> &'static Paths<super::Field> {
     static PATHS: LazyLock<Paths<super::Field>> = LazyLock::new(|| {
         let places = [OPENAI, RESPONSES, MESSAGE].into_iter().flatten();
         let places = places.map(|&(path, place)| (path, super::Field::Place(place)));
-        Paths::new(super::BASE.into_iter().chain([("response.model", super::Field::Model)]).chain(places))
+        Paths::new(super::BASE.into_iter().chain([("response.model", super::Field::Model)]).chain(places)).in_any_case()
     });
     &PATHS
 }
 
 fn build(tables: &[Table]) -> Paths<super::Field> {
     let places = tables.iter().copied().flatten().map(|&(path, place)| (path, super::Field::Place(place)));
-    Paths::new(super::BASE.into_iter().chain(places))
+    Paths::new(super::BASE.into_iter().chain(places)).in_any_case()
 }
 
 /// How many names there are for one thing.
@@ -361,3 +361,6 @@ pub(super) fn form_field(name: &str) -> Option<Place> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

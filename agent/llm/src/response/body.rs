@@ -38,6 +38,9 @@ pub(super) struct Finished {
     pub(super) pointed: Pointed,
 }
 
+/// About how long a token is, in bytes. Only for streams that are under way.
+const BYTES_OF_A_TOKEN: u64 = 4;
+
 enum Framing {
     /// Not known before the first byte that is not white space; what no first byte tells, as for AWS's very large messages, the header may.
     Undecided {
@@ -76,6 +79,17 @@ impl Body {
     /// Whether any text that the model wrote was seen.
     pub(super) fn has_text(&self) -> bool {
         self.events.tap.has_text()
+    }
+
+    /// Input and output tokens so far.
+    pub(super) fn so_far(&self) -> (Option<u64>, Option<u64>) {
+        let EventReader { tally, tap, .. } = &self.events;
+        let usage = tally.usage();
+        let input = usage.filter(|_| tally.has_input()).map(|usage| usage.input);
+        let told = usage.filter(|_| tally.has_output()).map(|usage| usage.output);
+        let seen = tap.has_text().then(|| tap.bytes().div_ceil(BYTES_OF_A_TOKEN));
+        // What was told before the end may be old.
+        (input, if tally.is_final(false) { told.or(seen) } else { told.max(seen) })
     }
 
     /// Reads these from what passes from now on.

@@ -379,3 +379,33 @@ fn what_read_nothing_or_cannot_be_read_is_not_guessed() {
     let coded = left_untold(Api::ChatCompletions, 200, "text/event-stream", Some("dcz"), "\u{5e}*M\u{18}");
     assert_eq!(coded, (false, false));
 }
+
+#[test]
+fn a_stream_on_its_way_tells_how_much_was_used_so_far() {
+    let so_far = |api, kind, pieces: &[&str]| {
+        let mut meter = ResponseMeter::new(api, StatusCode::OK, Some(kind), None);
+        pieces
+            .iter()
+            .map(|piece| {
+                meter.push(piece.as_bytes());
+                meter.so_far()
+            })
+            .collect::<Vec<_>>()
+    };
+    let delta = "data: {\"choices\":[{\"delta\":{\"content\":\"sixteen letters.\"}}]}\n\n";
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":9}}\n\ndata: [DONE]\n\n";
+    let chat = so_far(Api::ChatCompletions, "text/event-stream", &["", delta, delta, usage]);
+    assert_eq!(chat, [(None, None), (None, Some(4)), (None, Some(8)), (Some(7), Some(9))]);
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
+    let text = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"sixteen letters.\"}}\n\n";
+    let end = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":3}}\n\n";
+    let messages = so_far(Api::Messages, "text/event-stream", &[start, text, end]);
+    assert_eq!(
+        messages,
+        [(Some(25), Some(1)), (Some(25), Some(4)), (Some(25), Some(3))],
+        "the last word is the provider's"
+    );
+    let gemini = "data: {\"candidates\":[],\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":40}}\n\n";
+    assert_eq!(so_far(Api::GenerateContent, "text/event-stream", &[gemini]), [(Some(5), Some(42))]);
+    assert_eq!(so_far(Api::ChatCompletions, "image/png", &["x"]), [(None, None)]);
+}
