@@ -2,24 +2,19 @@
 //!
 //! platform.openai.com/docs/api-reference/realtime-server-events/error and …/docs/guides/websocket-mode, read 2026-11.
 
-use http::StatusCode;
 use serde_json::json;
 
 use super::frames::{CLOSE, TEXT};
 use crate::call::Api;
-use crate::refusal;
+use crate::refusal::PolicyRefusal;
 
-/// An error to be told to a client.
+/// A refusal to be told to a client.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketError<'a> {
-    /// What it would be over HTTP.
-    pub status: StatusCode,
-    /// What is wrong and what to do. It must not hold anything of anybody else's.
-    pub message: &'a str,
+    /// Why.
+    pub refusal: PolicyRefusal<'a>,
     /// The client's own name for the message that is refused, where there is one and it has one.
     pub about: Option<&'a str>,
-    /// When to try again, in seconds.
-    pub retry_after: Option<u64>,
     /// A name of our own for this error.
     pub id: &'a str,
 }
@@ -27,21 +22,17 @@ pub struct SocketError<'a> {
 impl SocketError<'_> {
     /// As a frame of the server's.
     pub fn frame(&self, api: Api) -> Vec<u8> {
-        let (kind, code) = refusal::openai(self.status);
+        let mut error = self.refusal.openai();
         let event = if api == Api::Realtime {
-            json!({
-                "type": "error", "event_id": self.id,
-                "error": {"type": kind, "code": code, "message": self.message, "param": null, "event_id": self.about},
-            })
+            error["event_id"] = self.about.into();
+            json!({"type": "error", "event_id": self.id, "error": error})
         } else {
-            let mut event = json!({
-                "type": "error", "status": self.status.as_u16(),
-                "error": {"type": kind, "code": code, "message": self.message, "param": null},
-            });
+            let mut event = json!({"type": "error", "status": self.refusal.status.as_u16(), "error": error});
             if let Some(about) = self.about {
                 event["event_id"] = about.into();
             }
-            if let Some(seconds) = self.retry_after {
+            if let Some(after) = self.refusal.retry_after {
+                let seconds = after.as_millis().div_ceil(1000).max(1);
                 event["headers"] = json!({"retry-after": seconds.to_string()});
             }
             event
