@@ -60,7 +60,7 @@ fn decimal(text: &str) -> Result<Decimal, String> {
     if text.len() > 40 || text.bytes().any(is_odd) {
         return Err(String::new());
     }
-    Decimal::from_str(text).map_err(|_| String::new())
+    Decimal::from_str(text).map_err(|_none| String::new())
 }
 
 /// US dollars, above zero.

@@ -20,7 +20,7 @@ impl Value for Time {
             return Ok(Self::midnight());
         }
         let (Ok(hour), Ok(minute)) = (hour.parse(), minute.parse()) else { return Err(String::new()) };
-        Self::new(hour, minute, 0, 0).map_err(|_| "there is no such time".into())
+        Self::new(hour, minute, 0, 0).map_err(|_none| "there is no such time".into())
     }
 
     fn write(&self) -> String {

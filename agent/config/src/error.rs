@@ -22,6 +22,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of cases cannot be read.
+    #[error("cannot read the cases {}: {source}; check that the path is right and that this user may read it", path.display())]
+    ReadCases {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file says something that cannot be meant.
     #[error("{}", lines(name, problems))]
     Invalid {

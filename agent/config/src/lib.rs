@@ -9,6 +9,7 @@ mod admin;
 mod amount;
 mod audit;
 mod ca;
+mod cases;
 mod check;
 mod clock;
 mod decode;
@@ -16,6 +17,7 @@ mod document;
 mod drain;
 mod error;
 mod intercept;
+mod kubernetes;
 mod ledger;
 mod log;
 mod many;
@@ -38,9 +40,11 @@ use std::path::Path;
 pub use admin::Admin;
 pub use audit::Audit;
 pub use ca::Ca;
+pub use cases::{Case, CaseCall, Expectation, load_cases, parse_cases};
 pub use drain::Drain;
 pub use error::{Error, Place, Problem};
 pub use intercept::{Intercept, OnFailure, Quic};
+pub use kubernetes::{Kubernetes, KubernetesApi};
 pub use ledger::Ledger;
 pub use log::{Format, Level, Log};
 pub use metering::{IncludeUsage, Metering, OnDisconnect};
@@ -86,6 +90,8 @@ pub struct Config {
     pub policy: Policy,
     /// The audit: decisions that matter, one after another.
     pub audit: Audit,
+    /// Where pods' names, namespaces, labels and service accounts are from.
+    pub kubernetes: Kubernetes,
     /// What is probably not meant, though it can be done.
     pub warnings: Vec<Problem>,
 }

@@ -127,7 +127,14 @@ impl Default for RawPolicy {
 }
 
 impl RawPolicy {
-    pub(crate) fn check(self, teams: Vec<RawTeam>, providers: &[String], checks: &mut Checks<'_>) -> Policy {
+    /// `providers` are those that calls can be of; `pods` says whether pods have names.
+    pub(crate) fn check(
+        self,
+        teams: Vec<RawTeam>,
+        providers: &[String],
+        pods: bool,
+        checks: &mut Checks<'_>,
+    ) -> Policy {
         let written = serde_json::to_string(&(&teams, &self)).expect("plain fields can be written");
         let body_limit = self.body_limit.0.0;
         if !(4 << 10..=1 << 30).contains(&body_limit) {
@@ -141,7 +148,7 @@ impl RawPolicy {
         unique("budget", self.budgets.iter().map(|one| &one.name), list("budgets"), checks);
         unique("limit", self.limits.iter().map(|one| &one.name), list("limits"), checks);
         let names = teams.iter().map(|team| team.name.0.0.clone()).collect();
-        let known = Known { teams: names, providers };
+        let known = Known { teams: names, providers, pods };
         let spec = Spec {
             default: self.default.into(),
             contact: text(self.contact),

@@ -10,6 +10,7 @@ use crate::document::Document;
 use crate::drain::RawDrain;
 use crate::error::Problem;
 use crate::intercept::RawIntercept;
+use crate::kubernetes::{Kubernetes, KubernetesApi, RawKubernetes};
 use crate::ledger::RawLedger;
 use crate::log::Log;
 use crate::metering::RawMetering;
@@ -56,6 +57,8 @@ pub(crate) struct Raw {
     policy: RawPolicy,
     /// The audit: what was refused, changed or spent, one line each, chained so that a missing line shows.
     audit: RawAudit,
+    /// Kubernetes, which tells of a pod what the kernel does not know.
+    kubernetes: RawKubernetes,
 }
 
 impl Raw {
@@ -65,6 +68,8 @@ impl Raw {
         let builtin = tollgate_llm::Catalogue::builtin();
         let mut names: Vec<String> = builtin.providers().iter().map(|provider| provider.name.to_string()).collect();
         names.extend(providers.iter().map(|provider| provider.name.to_string()));
+        let kubernetes = Kubernetes::from(self.kubernetes);
+        let pods = kubernetes.api != KubernetesApi::Off;
         let mut config = Config {
             intercept: self.intercept.check(&mut checks),
             terminate: self.terminate,
@@ -78,8 +83,9 @@ impl Raw {
             log: self.log,
             prices: self.prices.into(),
             peek: self.peek.check(&mut checks),
-            policy: self.policy.check(self.teams, &names, &mut checks),
+            policy: self.policy.check(self.teams, &names, pods, &mut checks),
             audit: self.audit.check(&mut checks),
+            kubernetes,
             warnings: Vec::new(),
         };
         if let Some(listen) = config.admin.listen

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use crate::decode::{self, choices, single};
@@ -7,15 +8,15 @@ use crate::raw::Raw;
 
 /// The JSON Schema (2020-12) of the configuration, for editors and for whatever makes such files.
 pub fn schema() -> Value {
-    let mut schema = decode::schema::<Raw>().as_value().clone();
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Raw>().as_value().clone();
     schema["title"] = "Tollgate's configuration".into();
     schema
 }
 
 /// The reference page of the configuration, in Markdown, made from the fields that read it.
 pub fn reference() -> String {
-    let schema = schema();
-    let sections = schema["properties"].as_object().expect("the configuration has keys");
+    let schema = decode::schema::<Raw>();
+    let sections = schema.as_value()["properties"].as_object().expect("the configuration has keys");
     let mut page = Page { text: INTRODUCTION.to_owned(), told: Vec::new() };
     for (name, section) in sections {
         write!(page.text, "\n## `{name}`\n\n{}\n", text(section)).expect(STRING);
@@ -104,8 +105,7 @@ fn push_key(page: &mut String, schema: &Value, required: bool) {
     }
     let default = match schema.get("default") {
         _ if required => "none, it must be given".into(),
-        Some(Value::Object(_)) => "none".into(),
-        None => "none".into(),
+        None | Some(Value::Object(_)) => "none".into(),
         Some(Value::String(text)) => format!("`{text}`"),
         Some(Value::Array(items)) => {
             let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();

@@ -121,11 +121,11 @@ impl RawLimit {
             let message = "a limit counts one thing, and this is the second";
             checks.report(&here.clone().key(key), message, "make another limit of it, with a name of its own");
         }
-        first.map(|(_, measure)| measure).unwrap_or_else(|| {
-            let remedy =
-                "add `requests`, `tokens`, `input_tokens`, `output_tokens`, `concurrent` or `streams`, such as `requests: 60/minute`";
+        let Some((_, measure)) = first else {
+            let remedy = "add `requests`, `tokens`, `input_tokens`, `output_tokens`, `concurrent` or `streams`, such as `requests: 60/minute`";
             checks.report(here, "it does not say what it limits", remedy);
-            (Measure::Requests, 1, Duration::from_secs(1))
-        })
+            return (Measure::Requests, 1, Duration::from_secs(1));
+        };
+        measure
     }
 }

@@ -108,6 +108,8 @@ pub(super) struct Known<'a> {
     pub(super) teams: Vec<String>,
     /// The providers, built in and of this file.
     pub(super) providers: &'a [String],
+    /// Whether pods have names, namespaces, labels and service accounts.
+    pub(super) pods: bool,
 }
 
 impl Known<'_> {
@@ -122,6 +124,9 @@ impl Known<'_> {
                 operations = Operation::ALL.map(|operation| operation.as_str().to_owned()).into();
                 (operations.as_slice(), "operation")
             }
+            Field::Pod | Field::Namespace | Field::ServiceAccount if !self.pods => {
+                return warn_of_pods(here, checks);
+            }
             _ => return,
         };
         for (index, glob) in globs.iter().enumerate() {
@@ -135,15 +140,20 @@ impl Known<'_> {
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
             let message = format!("there is no {what} `{shown}`");
             let remedy = nearest(text, &known).map(|meant| format!("did you mean `{meant}`?"));
-            match field {
-                Field::Team => checks.report(&place, message, remedy.unwrap_or_else(|| "name it in `teams`".into())),
-                _ => {
-                    let remedy = remedy.unwrap_or_else(|| format!("see the {what}s in reports and docs/providers.md"));
-                    checks.warn(&place, message, remedy);
-                }
+            if field == Field::Team {
+                checks.report(&place, message, remedy.unwrap_or_else(|| "name it in `teams`".into()));
+            } else {
+                let remedy = remedy.unwrap_or_else(|| format!("see the {what}s in reports and docs/providers.md"));
+                checks.warn(&place, message, remedy);
             }
         }
     }
+}
+
+/// What only the API server knows matches nothing where it is not asked.
+fn warn_of_pods(here: &Path, checks: &mut Checks<'_>) {
+    let remedy = "set `kubernetes.api`, or name something that the kernel knows, such as `cgroup`";
+    checks.warn(here, "no call has this, because `kubernetes.api` is off", remedy);
 }
 
 impl RawSelector {
@@ -176,6 +186,9 @@ impl RawSelector {
             Some((field, patterns(globs, &here, checks)))
         });
         let fields = fields.collect();
+        if !known.pods && !self.labels.is_empty() {
+            warn_of_pods(&here.clone().key("labels"), checks);
+        }
         let labels = self.labels.into_iter().map(|(label, globs)| {
             let patterns = patterns(globs, &here.clone().key("labels").key(&label), checks);
             (label, patterns)

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use jiff::civil::{Time, Weekday};
 use proptest::prelude::*;
-use tollgate_policy::{Action, Amount, Count, Field, Measure, Mode, OnExhausted, Parameter, Spec, Unit, Unpriced};
+use tollgate_policy::{
+    Action, Amount, Condition, Count, Field, Measure, Mode, OnExhausted, Parameter, Spec, Unit, Unpriced,
+};
 
 use crate::{Config, Error};
 
@@ -40,6 +42,7 @@ policy:
     - { name: tpm, tokens: 100k/minute }
     - { name: calls, concurrent: 20 }
 audit: { directory: /var/log/elsewhere, max_size: 1MiB, keep: 3 }
+kubernetes: { api: in-cluster }
 "#;
 
 #[test]
@@ -66,7 +69,7 @@ fn teams_and_rules_are_read() {
     assert!(search.matches.fields[0].1.matches(Some("search-api.service")));
     let namespaces = &research.matches.fields[0].1;
     assert!(namespaces.matches(Some("ml-dev")) && !namespaces.matches(Some("ml-prod")));
-    assert_eq!(research.when.as_ref().map(|when| when.as_str()), Some("caller.uid >= 1000"));
+    assert_eq!(research.when.as_ref().map(Condition::as_str), Some("caller.uid >= 1000"));
     let labels: Vec<_> = research.matches.labels.iter().map(|(label, patterns)| (label.as_str(), patterns)).collect();
     assert!(labels[0].0 == "app" && labels[0].1.matches(Some("trainer")));
     assert!(labels[1].0 == "gpu" && labels[1].1.matches(Some("true")));
@@ -115,10 +118,19 @@ fn what_was_written_tells_whether_a_policy_is_another() {
 
 #[test]
 fn single_values_that_are_wrong_are_told_by_place_and_remedy() {
+    for (text, told) in wrong_values() {
+        let errors = errors(&text);
+        assert!(errors.contains(told) && errors.lines().count() == 1, "{text}\n{errors}\n{told}");
+    }
+}
+
+/// Each with what is told of it.
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn wrong_values() -> Vec<(String, &'static str)> {
     let rule = |rest: &str| format!("policy: {{ rules: [{{ name: a, {rest} }}] }}");
     let budget = |rest: &str| format!("policy: {{ budgets: [{{ name: a, {rest} }}] }}");
     let limit = |rest: &str| format!("policy: {{ limits: [{{ name: a, {rest} }}] }}");
-    for (text, told) in [
+    vec![
         (
             rule("match: { modle: x }"),
             "1:39: policy.rules[0].match.modle: this key is not known; did you mean `model`?",
@@ -179,7 +191,7 @@ fn single_values_that_are_wrong_are_told_by_place_and_remedy() {
         (budget("limit: $5"), "budgets[0]: `window` is missing; add it: write `hour`, `day`, `week` or `month`"),
         (
             budget("limit: $5, window: monthly"),
-            "budgets[0].window: `monthly` is not possible here; did you mean `month`?",
+            "budgets[0].window: `monthly` is not possible here; write `hour`, `day`, `week` or `month`",
         ),
         (
             budget("limit: $5, window: day, per: [usr]"),
@@ -217,10 +229,7 @@ fn single_values_that_are_wrong_are_told_by_place_and_remedy() {
         ("policy: { rules: { name: a } }".into(), "policy.rules: a group of keys stands where a list is expected"),
         ("teams: [{ name: 'a b' }]".into(), "teams[0].name: `a b` is not a name: use 1 to 64 letters"),
         ("budgets: []".into(), "budgets: this key is not known; did you mean `policy.budgets`?"),
-    ] {
-        let errors = errors(&text);
-        assert!(errors.contains(told) && errors.lines().count() == 1, "{text}\n{errors}\n{told}");
-    }
+    ]
 }
 
 #[test]
@@ -303,6 +312,10 @@ fn what_can_never_match_is_warned_of() {
             "6:7: policy.rules[3]: `never` is never asked: `all` above it matches every call; move it up, or name fewer calls above",
         ]
     );
+    let pods = "teams: [{ name: a, match: { namespace: [a, b], labels: { app: x } } }]";
+    let told = warnings(pods);
+    assert!(told.len() == 2 && told.iter().all(|one| one.contains("`kubernetes.api` is off")), "{told:?}");
+    assert_eq!(warnings(&format!("{pods}\nkubernetes: {{ api: in-cluster }}")), [""; 0]);
     let own = "providers: [{ name: vllm, hosts: [a.example.com] }]\npolicy: { rules: [{ name: a, match: { provider: vllm } }] }";
     assert_eq!(warnings(own), [""; 0]);
 }
