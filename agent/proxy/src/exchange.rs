@@ -13,20 +13,23 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use rust_decimal::Decimal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_ledger::{Attribution, Id, Opened, Outcome, Record};
 use tollgate_llm::{
-    Api, Call, Operation, Provider, RequestMeter, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, Untold,
-    UsageSource,
+    Api, Call, Operation, Provider, RequestFacts, RequestMeter, ResponseFacts, ResponseMeter, SocketMeter, Unmetered,
+    Untold, UsageSource, WorstCase,
 };
+use tollgate_policy::{Actual, Named, Notice, Refused, Reservation, Subject};
 use tollgate_workload::Caller;
 
 use crate::drain;
 use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
 use crate::http::request::{RequestSource, Settled};
-use crate::settle::{Bill, Settler};
+use crate::observe::PolicyEvent;
+use crate::settle::{Bill, Reserved, Settler};
 
 /// What is known when the head of a request has been read.
 pub(crate) struct Exchange {
@@ -48,8 +51,13 @@ pub(crate) struct Exchange {
     first_byte: Option<Duration>,
     first_token: Option<Duration>,
     response_bytes: u64,
-    attribution: Attribution,
-    rule: Option<Arc<str>>,
+    pub(crate) attribution: Attribution,
+    /// The model that is asked for, where it was learned before the request left.
+    asked_model: Option<Arc<str>>,
+    /// What refused it, or whose clamp was put on it.
+    pub(crate) rule: Option<Arc<str>>,
+    /// What the policy has set aside for it.
+    pub(crate) reservation: Option<Reservation>,
     settler: Arc<Settler>,
     settled: bool,
 }
@@ -61,6 +69,7 @@ impl Exchange {
         caller: Arc<Caller>,
         call: Call,
         credential: Option<Arc<str>>,
+        user_agent: Option<Arc<str>>,
         request: impl Into<RequestSide>,
         settler: Arc<Settler>,
     ) -> Self {
@@ -84,8 +93,10 @@ impl Exchange {
             first_byte: None,
             first_token: None,
             response_bytes: 0,
-            attribution: Attribution::default(),
+            attribution: Attribution { user_agent, ..Attribution::default() },
+            asked_model: None,
             rule: None,
+            reservation: None,
             settler,
             settled: false,
         }
@@ -244,11 +255,67 @@ impl Exchange {
             host: Arc::clone(&self.host),
             // Should the agent crash: what was called on it has rows of its own.
             operation: if self.call.is_websocket { Operation::Session } else { self.call.operation },
-            request_model: self.call.model_in_path.clone(),
+            request_model: self.asked_model.clone().or_else(|| self.call.model_in_path.clone()),
             credential: self.credential.clone(),
             caller: Arc::clone(&self.caller),
             attribution: self.attribution.clone(),
-            charges: Vec::new(),
+            charges: self.reservation.as_ref().map(|reservation| reservation.charges().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// What the call costs at most, by what is known of its request.
+    pub(crate) fn worst(&self, facts: &RequestFacts, input: u64, output: u64) -> Option<Decimal> {
+        let (provider, region, at) = (&*self.provider.name, self.region.as_deref(), self.started_at);
+        self.settler.prices().worst(&WorstCase { provider, region, facts, input, output, at }).ok()
+    }
+
+    /// Takes note of whom the call is put down to, and of what it asks for, before it leaves.
+    pub(crate) fn put_down_to(&mut self, named: Named, facts: &RequestFacts) {
+        (self.attribution.team, self.attribution.cost_center) = (named.team, named.cost_center);
+        self.attribution.end_user = facts.end_user.clone();
+        self.asked_model = facts.model.clone();
+    }
+
+    /// Tells what the policy has decided about the call.
+    pub(crate) fn tell(&self, notice: &Notice) {
+        self.settler.observer().policy(&PolicyEvent {
+            notice,
+            id: self.id,
+            caller: &self.caller,
+            attribution: &self.attribution,
+            credential: self.credential.as_deref(),
+            provider: &self.provider.name,
+            host: &self.host,
+            operation: self.call.operation,
+            model: self.asked_model.as_deref(),
+        });
+    }
+
+    /// Tells the budgets what was used so far. The error is one that is to cut the answer.
+    pub(crate) fn used(&mut self) -> Result<(), Refused> {
+        let (Some(reservation), Some(meter)) = (&mut self.reservation, &self.response) else { return Ok(()) };
+        let (input, output) = meter.so_far();
+        let used = reservation.used(&Actual { input, output, cost: None, is_billable: true });
+        if let Err(refused) = &used {
+            self.rule = Some(Arc::clone(&refused.name));
+        }
+        used
+    }
+
+    /// The call as the policy sees it, with what is known of its request.
+    pub(crate) fn subject<'a>(&'a self, facts: &'a RequestFacts) -> Subject<'a> {
+        Subject {
+            caller: &self.caller,
+            credential: self.credential.as_deref(),
+            provider: &self.provider.name,
+            region: self.region.as_deref(),
+            host: &self.host,
+            operation: self.call.operation,
+            model: facts.model.as_deref(),
+            stream: facts.stream == Some(true),
+            max_output_tokens: facts.max_output_tokens,
+            end_user: facts.end_user.as_deref(),
+            user_agent: self.attribution.user_agent.as_deref(),
         }
     }
 
@@ -264,6 +331,10 @@ impl Exchange {
             None => (ResponseFacts::default(), self.unanswered(outcome, request.is_sent)),
         };
         let untold = if is_text(self.call.operation) { untold } else { Untold::default() };
+        let mut attribution = std::mem::take(&mut self.attribution);
+        attribution.end_user = request.facts.end_user;
+        // Nothing was sent of what was refused.
+        let request_bytes = if matches!(outcome, Outcome::Refused(_)) { 0 } else { request.bytes };
         let record = Record {
             id: self.id,
             started: self.started_at,
@@ -285,18 +356,20 @@ impl Exchange {
             outcome,
             error: response.error,
             stream: request.facts.stream.or(self.streams.then_some(true)),
-            request_bytes: request.bytes,
+            request_bytes,
             response_bytes: self.response_bytes,
             request_id: self.request_id.take(),
             credential: self.credential.take(),
             caller: Arc::clone(&self.caller),
-            attribution: std::mem::take(&mut self.attribution),
+            attribution,
             rule: self.rule.take(),
             charges: Vec::new(),
         };
-        let bill = Bill { cost: response.cost, pointed: response.pointed };
+        let is_sent = request.is_sent;
+        let reserved = self.reservation.take().map(|reservation| Reserved { reservation, is_sent });
+        let bill = Bill { cost: response.cost, pointed: response.pointed, reserved };
         if untold.is_nothing() {
-            self.settler.settle(record, &bill);
+            self.settler.settle(record, bill);
         } else {
             self.settler.estimate(record, bill, untold, request.text, drain.clone());
         }
@@ -320,19 +393,43 @@ pub(crate) struct DirectRequest {
     meter: Option<RequestMeter>,
     bytes: u64,
     is_sent: bool,
+    /// It is looked at before it is handed on.
+    is_ahead: bool,
 }
 
 impl DirectRequest {
     pub(crate) fn new(meter: RequestMeter) -> Self {
-        Self { meter: Some(meter), bytes: 0, is_sent: false }
+        Self { meter: Some(meter), bytes: 0, is_sent: false, is_ahead: false }
     }
 
     /// Content was handed on, and may be looked at.
     pub(crate) fn handed_on(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
+        if let Some(meter) = self.meter.as_mut().filter(|_| !self.is_ahead) {
+            meter.push(bytes);
+        }
+    }
+
+    /// Content is here, and all of it will be looked at before it is handed on.
+    pub(crate) fn look_ahead(&mut self, bytes: &[u8]) {
+        self.is_ahead = true;
         if let Some(meter) = &mut self.meter {
             meter.push(bytes);
         }
+    }
+
+    /// What is known of it by now. `is_whole` says that all of it was looked at.
+    pub(crate) fn facts(&mut self, is_whole: bool) -> RequestFacts {
+        let Some(meter) = &mut self.meter else { return RequestFacts::default() };
+        if is_whole {
+            meter.end();
+        }
+        meter.facts()
+    }
+
+    /// How many tokens the model is given to read, at most.
+    pub(crate) fn estimated_input(&self) -> u64 {
+        self.meter.as_ref().map_or(0, RequestMeter::estimated_input)
     }
 
     /// All of it was handed on.
@@ -365,7 +462,7 @@ impl RequestSide {
         match self {
             Self::Source(source) => source.settle(),
             Self::Direct(request) => {
-                let DirectRequest { meter, bytes, is_sent } = &mut **request;
+                let DirectRequest { meter, bytes, is_sent, .. } = &mut **request;
                 let (facts, text) = meter.take().map(RequestMeter::finish_with_text).unwrap_or_default();
                 Settled { facts, text, is_sent: *is_sent, bytes: *bytes }
             }
@@ -390,7 +487,7 @@ fn is_text(operation: Operation) -> bool {
 }
 
 /// Content types that arrive event by event: SSE (OpenAI, Anthropic, Gemini), AWS event streams, NDJSON.
-fn is_stream(content_type: &str) -> bool {
+pub(crate) fn is_stream(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     ["text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson"]
         .iter()
@@ -446,6 +543,20 @@ impl Open {
         if let Some(exchange) = &mut self.exchange.take() {
             exchange.settled = true;
         }
+    }
+
+    /// Takes the exchange out of the hands of one who goes no further with it.
+    pub(crate) fn carry(&mut self) -> Self {
+        Self { exchange: self.exchange.take(), settlements: None, drain: self.drain.clone(), left: None }
+    }
+
+    /// Somebody else goes on with it, and reads its request from the start.
+    pub(crate) fn carried_on(mut self, source: RequestSource, settlements: mpsc::UnboundedSender<Ended>) -> Self {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.request = source.into();
+        }
+        self.settlements = Some(settlements);
+        self
     }
 
     /// The client has left, and the exchange goes on without it. Its duration is known.

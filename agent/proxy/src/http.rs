@@ -6,6 +6,7 @@
 //! arrive in parts; `content-length` on 204 and 304; HTTP/1.1 trailers that were not announced (`Trailer`) or, towards a client,
 //! not asked for (`TE: trailers`); and informational responses other than `100 Continue`, which comes when the provider's comes.
 
+mod admission;
 pub(crate) mod backlog;
 mod direct;
 pub(crate) mod headers;
@@ -14,7 +15,7 @@ mod relay;
 pub(crate) mod request;
 mod response;
 mod service;
-mod splice;
+pub(crate) mod splice;
 mod websocket;
 
 use std::io;
@@ -186,7 +187,10 @@ impl Http {
     /// The same, where calls have to pass the policy that `engine` has in force. The first engine stays.
     #[must_use]
     pub fn with_policy(self, engine: Arc<Engine>, settings: PolicySettings) -> Self {
-        self.shared.gate.get_or_init(|| Gate::new(engine, settings));
+        self.shared.gate.get_or_init(|| {
+            self.shared.splicing.budget().widen(settings.body_limit);
+            Gate::new(engine, settings)
+        });
         self
     }
 

@@ -69,6 +69,23 @@ pub struct PolicyEvent<'a> {
     pub model: Option<&'a str>,
 }
 
+impl<'a> PolicyEvent<'a> {
+    /// What the policy decided about the call of this record.
+    pub(crate) fn of(record: &'a Record, notice: &'a Notice) -> Self {
+        Self {
+            notice,
+            id: record.id,
+            caller: &record.caller,
+            attribution: &record.attribution,
+            credential: record.credential.as_deref(),
+            provider: &record.provider,
+            host: &record.host,
+            operation: record.operation,
+            model: record.request_model.as_deref(),
+        }
+    }
+}
+
 /// A step on the way of a connection or a request whose duration is told.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Step {

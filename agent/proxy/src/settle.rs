@@ -1,5 +1,5 @@
 //! From an exchange that has ended to its record: what the provider did not tell is estimated, and then priced, and then
-//! the observer is told.
+//! charged to budgets, and then the observer is told.
 //!
 //! Counting tokens takes milliseconds, so it is done by a thread of its own, which nobody waits for but the drain. When that
 //! has too much to do, the count is a rougher one, made at once. A record is never lost over it.
@@ -15,11 +15,12 @@ use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Record};
 use tollgate_llm::price::Pointers;
 use tollgate_llm::{
-    Asked, Pointed, PriceStatus, Prices, Sample, Tokenizers, Untold, Usage, UsageSource, estimate_roughly,
+    Asked, Operation, Pointed, PriceStatus, Prices, Sample, Tokenizers, Untold, Usage, UsageSource, estimate_roughly,
 };
+use tollgate_policy::{Actual, Reservation};
 
 use crate::drain;
-use crate::observe::Observer;
+use crate::observe::{Observer, PolicyEvent};
 
 /// How many exchanges may wait to be counted. Each holds some kilobytes of text.
 const QUEUE: usize = 512;
@@ -51,7 +52,7 @@ impl Settler {
     }
 
     /// The prices to settle at; the bundled ones, unless [`Self::use_prices`] was told of others first.
-    fn prices(&self) -> &Arc<Prices> {
+    pub(crate) fn prices(&self) -> &Arc<Prices> {
         self.prices.get_or_init(|| Arc::new(Prices::bundled()))
     }
 
@@ -64,9 +65,8 @@ impl Settler {
     }
 
     /// Settles an exchange whose usage is told as far as it ever will be.
-    pub(crate) fn settle(&self, mut record: Record, bill: &Bill) {
-        price(self.prices(), &mut record, bill);
-        self.observer.settled(record);
+    pub(crate) fn settle(&self, record: Record, bill: Bill) {
+        finish(self.prices(), &*self.observer, record, bill);
     }
 
     /// Settles one of which something is `untold`, after estimating it. `asked` is what the model was given to read.
@@ -136,9 +136,8 @@ impl Uncounted {
     fn settle(&mut self, count: impl FnMut(Option<&str>, &Sample) -> u64) {
         let Some((record, _, untold, asked)) = &mut self.parts else { return };
         complete(record, untold, asked, count);
-        let Some((mut record, bill, ..)) = self.parts.take() else { return };
-        price(&self.prices, &mut record, &bill);
-        self.observer.settled(record);
+        let Some((record, bill, ..)) = self.parts.take() else { return };
+        finish(&self.prices, &*self.observer, record, bill);
     }
 }
 
@@ -161,13 +160,48 @@ fn complete(record: &mut Record, untold: &Untold, asked: &Sample, mut count: imp
     }
 }
 
-/// What an answer says that matters to its price alone.
+/// What matters to the price of an answer alone, and to those whom it is charged to.
 #[derive(Debug, Default)]
 pub(crate) struct Bill {
     /// What the provider says it charges, in US dollars.
     pub(crate) cost: Option<Decimal>,
     /// The numbers that the operator's prices ask for.
     pub(crate) pointed: Pointed,
+    /// What the policy has set aside for it.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// What was set aside for a call, in the hands of whoever settles it.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pub(crate) reservation: Reservation,
+    /// All of the request was sent: a provider may charge for it, though nobody has waited for the answer.
+    pub(crate) is_sent: bool,
+}
+
+/// Prices a record of which all is known that will be, settles with those whom it is charged to, and hands it to the observer.
+fn finish(prices: &Prices, observer: &dyn Observer, mut record: Record, mut bill: Bill) {
+    price(prices, &mut record, &bill);
+    if let Some(Reserved { reservation, is_sent }) = bill.reserved.take() {
+        let (charges, notices) = reservation.settle(&actual(&record, is_sent));
+        record.charges = charges;
+        for notice in &notices {
+            observer.policy(&PolicyEvent::of(&record, notice));
+        }
+    }
+    observer.settled(record);
+}
+
+/// What a call has used in the end, as budgets see it.
+fn actual(record: &Record, is_sent: bool) -> Actual {
+    let is_charged = !matches!(record.operation, Operation::Other | Operation::CountTokens | Operation::Session);
+    let nobody_waited = matches!(record.outcome, Outcome::ClientGone | Outcome::Stopped) && record.status.is_none();
+    Actual {
+        input: record.usage.map(|usage| usage.input),
+        output: record.usage.map(|usage| usage.output),
+        cost: record.cost,
+        is_billable: record.is_billable() || (is_charged && is_sent && nobody_waited),
+    }
 }
 
 /// Looks up what a record's usage costs.

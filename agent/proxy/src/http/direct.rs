@@ -6,6 +6,7 @@
 //! ```
 //! A connection is one task, its exchanges one after the other. While nothing flows it holds no buffers.
 
+mod admission;
 mod back;
 mod client;
 mod framing;

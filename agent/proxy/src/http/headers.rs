@@ -142,7 +142,8 @@ fn strip(headers: &mut HeaderMap, to: Protocol) {
     *headers = kept;
 }
 
-fn without(headers: &HeaderMap, mut dropped: impl FnMut(&HeaderName) -> bool) -> HeaderMap {
+/// All but some, in their order, which `HeaderMap::remove` does not keep.
+pub(crate) fn without(headers: &HeaderMap, mut dropped: impl FnMut(&HeaderName) -> bool) -> HeaderMap {
     let kept = headers.iter().filter(|(name, _)| !dropped(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 
+use super::websocket::guarded::{self, Over};
 use super::websocket::{Session, Tapped};
 use crate::exchange::Open;
 use crate::upstream::{Lease, Watched, Wire};
@@ -36,13 +38,25 @@ pub(super) async fn relay(
     let mut relayed = Relayed { open, wire: Arc::clone(&wire) };
     let mut client = Tapped { io: TokioIo::new(client), session };
     let mut server = Watched::new(TokioIo::new(server), Arc::clone(&wire));
-    let result = copy_bidirectional(&mut client, &mut server).await;
+    let result = match client.session.take() {
+        Some(session) if session.is_guarded() => {
+            let session = Mutex::new(*session);
+            let result = guarded::relay(&mut client.io, &mut server, &session).await;
+            client.session = Some(Box::new(session.into_inner()));
+            result
+        }
+        session => {
+            client.session = session;
+            copy_bidirectional(&mut client, &mut server).await.map(|_| Over::Closed)
+        }
+    };
     if result.is_err() {
         // The side that broke is not waited for, and the other is dropped without an orderly close, as it happened here.
         drop(tokio::join!(timeout(FLUSH, client.flush()), timeout(FLUSH, server.flush())));
     }
     let outcome = match result {
-        Ok(_) => Outcome::Completed,
+        Ok(Over::Closed) => Outcome::Completed,
+        Ok(Over::Ended(outcome)) => outcome,
         // Closed without TLS's own goodbye, as many do after a WebSocket's.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Outcome::Completed,
         // The ends need not wait for each other's last packets, and a reset may come of it.
@@ -50,6 +64,11 @@ pub(super) async fn relay(
         Err(_) if wire.has_ended() => Outcome::UpstreamFailed(UpstreamFailure::Reset),
         Err(_) => Outcome::ClientGone,
     };
+    if let (Some(rule), Some(exchange)) =
+        (client.session.as_ref().and_then(|session| session.ended_for()), relayed.open.exchange())
+    {
+        exchange.rule = Some(rule);
+    }
     let lost = client.session.take().and_then(|session| session.end(outcome));
     if let (Some((operation, reason)), Some(exchange)) = (lost, relayed.open.exchange()) {
         exchange.lost_track(operation, reason);

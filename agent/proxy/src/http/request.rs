@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use tollgate_llm::{Edits, RequestFacts, RequestMeter, Sample};
 
 use self::collect::{Ahead, Collected};
-pub(super) use self::collect::{Budget, Collection, LARGEST, PAUSE, Room};
+pub(super) use self::collect::{Budget, Collection, DISCARDED, LARGEST, PAUSE, Room, Terms};
 use super::backlog::Backlog;
 
 /// How much of a body is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
@@ -39,6 +39,9 @@ pub enum BodyError {
     /// The provider broke its response off.
     #[error("the provider broke its response off: {0}")]
     Upstream(#[source] hyper::Error),
+    /// A budget is spent that cuts answers, and this one has no room for a word about it.
+    #[error("the answer was broken off, as a budget is spent")]
+    Cut(#[source] h2::Error),
     /// This attempt was given up for another.
     #[error("the attempt was given up")]
     GivenUp(#[source] h2::Error),
@@ -48,6 +51,11 @@ impl BodyError {
     // hyper resets an HTTP/2 stream with the reason it finds among the sources.
     fn client() -> Self {
         Self::Client(h2::Reason::CANCEL.into())
+    }
+
+    /// The answer is ended by us.
+    pub(super) fn cut() -> Self {
+        Self::Cut(h2::Reason::CANCEL.into())
     }
 
     fn given_up() -> Self {
@@ -81,6 +89,8 @@ struct State {
     collected: Option<Arc<Collected>>,
     /// How the next attempt sends it.
     edits: Option<Arc<Edits>>,
+    /// A provider may refuse what is edited.
+    is_refusable: bool,
 }
 
 /// What becomes of what comes, beside being handed on.
@@ -135,6 +145,7 @@ impl RequestSource {
             is_sent: false,
             collected: None,
             edits: None,
+            is_refusable: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -167,8 +178,8 @@ impl RequestSource {
         state.lost |= !state.kept.is_empty();
         state.kept = Vec::new();
         state.kept_bytes = 0;
-        // An edited body stays for a provider that refuses the edit.
-        if state.edits.is_none() {
+        // It stays for a provider that refuses the edit.
+        if !state.is_refusable {
             state.lost |= state.collected.take().is_some();
         }
     }
@@ -177,6 +188,11 @@ impl RequestSource {
     pub(crate) fn is_sent(&self) -> bool {
         let state = self.state.lock();
         state.is_sent || state.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    /// Whether the client has sent all.
+    pub(crate) fn is_received(&self) -> bool {
+        self.state.lock().has_ended()
     }
 
     /// Whether the client broke off.

@@ -1,6 +1,7 @@
 //! The body of a response on its way to the client: each frame is handed on before it is looked at, and the exchange ends with
 //! it, however it ends.
 
+mod cutting;
 mod draining;
 
 use std::collections::VecDeque;
@@ -15,6 +16,8 @@ use hyper::body::Incoming;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_llm::ChunkRemover;
 
+pub(super) use self::cutting::Cutting;
+use self::cutting::Piece;
 pub(super) use self::draining::{Draining, Sent};
 use super::request::BodyError;
 use crate::exchange::Open;
@@ -40,6 +43,8 @@ struct Relaying {
     lease: Option<Lease>,
     /// The head says `content-length`, on HTTP/1.1.
     framed: bool,
+    /// It was ended before its end, and nothing more is to be asked of it.
+    is_cut: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -54,6 +59,8 @@ pub(super) struct Rare {
     flushed: bool,
     /// What is done when the client leaves.
     draining: Option<Arc<Draining>>,
+    /// Whether it may be ended before its end.
+    cutting: Option<Cutting>,
 }
 
 impl Rare {
@@ -63,11 +70,16 @@ impl Rare {
         remover: Option<ChunkRemover>,
         draining: Option<Arc<Draining>>,
     ) -> Self {
-        Self { read, remover, after: None, flushed: false, draining }
+        Self { read, remover, after: None, flushed: false, draining, cutting: None }
+    }
+
+    /// The same, of an answer that may be ended before its end.
+    pub(super) fn cut_by(self, cutting: Option<Cutting>) -> Self {
+        Self { cutting, ..self }
     }
 
     fn is_needed(&self) -> bool {
-        !self.read.is_empty() || self.remover.is_some() || self.draining.is_some()
+        !self.read.is_empty() || self.remover.is_some() || self.draining.is_some() || self.cutting.is_some()
     }
 
     /// Whether there is more to hand on than what is still to come.
@@ -83,7 +95,7 @@ type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
 impl Relayed {
     pub(super) fn new(inner: Incoming, open: Open, lease: Lease, framed: bool, rare: Rare) -> Self {
         let rare = rare.is_needed().then(|| Box::new(rare));
-        Self { relaying: Some(Box::new(Relaying { inner, open, lease: Some(lease), framed, rare })) }
+        Self { relaying: Some(Box::new(Relaying { inner, open, lease: Some(lease), framed, is_cut: false, rare })) }
     }
 }
 
@@ -111,6 +123,13 @@ impl Relaying {
             if let Some(rest) = self.remove(polled) {
                 break Poll::Ready(rest);
             }
+        };
+        let polled = match polled {
+            Poll::Ready(Some(Ok(frame))) => match self.cut(frame) {
+                Ok(frame) => Poll::Ready(Some(Ok(frame))),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            },
+            polled => polled,
         };
         match &polled {
             Poll::Pending => {
@@ -176,6 +195,30 @@ impl Relaying {
         Some(Some(Ok(Frame::data(held))))
     }
 
+    /// What of it the client gets where the answer is to be ended before its end; the error breaks it off.
+    fn cut(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let Some(cutting) = self.rare.as_deref_mut().and_then(|rare| rare.cutting.as_mut()) else { return Ok(frame) };
+        let piece = match frame.into_data() {
+            Ok(data) => cutting.pass(data, self.open.exchange()),
+            Err(frame) => return Ok(frame),
+        };
+        if let Piece::Passes(data) = piece {
+            return Ok(Frame::data(data));
+        }
+        self.is_cut = true;
+        self.open.end(Outcome::Cut);
+        match piece {
+            Piece::Last(data) => Ok(Frame::data(data)),
+            Piece::Passes(_) | Piece::Broken => Err(BodyError::cut()),
+        }
+    }
+
+    /// Whether a budget is spent that would have cut it, had its client not left.
+    fn is_spent(&mut self, bytes: usize) -> bool {
+        let cutting = self.rare.as_deref_mut().and_then(|rare| rare.cutting.as_mut());
+        cutting.zip(self.open.exchange()).is_some_and(|(cutting, exchange)| cutting.is_spent(bytes, exchange))
+    }
+
     /// Whether all was handed on.
     fn has_ended(&self) -> bool {
         self.inner.is_end_stream() && !self.rare.as_ref().is_some_and(|rare| rare.has_more())
@@ -201,7 +244,14 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Self::Relayed(Relayed { relaying: Some(relaying) }) => relaying.poll(context),
+            Self::Relayed(Relayed { relaying: relaying @ Some(_) }) => {
+                let polled = relaying.as_mut().expect("as matched").poll(context);
+                if relaying.as_ref().is_some_and(|relaying| relaying.is_cut) {
+                    // Dropped, it tells the provider to stop.
+                    *relaying = None;
+                }
+                polled
+            }
             Self::Relayed(Relayed { relaying: None }) => Poll::Ready(None),
         }
     }

@@ -2,27 +2,34 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::ext::Protocol as SwitchTo;
 use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tollgate_ledger::{Outcome, Refusal};
-use tollgate_llm::{Api, Call, Dialect, RequestMeter, identify};
+use tollgate_ledger::{Outcome, Refusal, UpstreamFailure};
+use tollgate_llm::{Api, Call, Dialect, Edits, RequestMeter, identify};
+use tollgate_policy::Refused;
 
+use super::admission::{Stop, admit};
 use super::headers::{Protocol, joined_lines, prepare_response};
 use super::relay::relay;
 use super::request::RequestSource;
-use super::response::{Rare, Relayed, ResponseBody, Sent};
+use super::response::{Cutting, Rare, Relayed, ResponseBody, Sent};
 use super::splice::{self, Answered, Candidate};
 use super::websocket::Session;
+use super::websocket::guard::Guard;
 use super::{Connection, Shared};
+use crate::admit::{self, Gate};
 use crate::drain;
 use crate::exchange::{Ended, Exchange, Open, RequestSide};
 use crate::observe::Step;
@@ -30,6 +37,9 @@ use crate::upstream::{Outgoing, SendError, Target, Wish};
 
 /// Bodies that are surely kept whole for a second attempt.
 const SMALL: u64 = 128 * 1024;
+
+/// No SDK's name and version are longer.
+const LONGEST_PRODUCT: usize = 64;
 
 /// What the requests of one connection have in common.
 pub(super) struct Context {
@@ -40,6 +50,15 @@ pub(super) struct Context {
     pub(super) begun: watch::Sender<bool>,
     /// Streams and relays outlive their connection, and the drain waits for them.
     pub(super) drain: drain::Watch,
+    last_product: Mutex<Option<Arc<str>>>,
+    /// A request that has passed the policy and turned out to be hyper's.
+    pub(super) carried: Mutex<Option<Carried>>,
+}
+
+/// A request that has passed the policy, with what has to be changed in it.
+pub(super) struct Carried {
+    pub(super) open: Open,
+    pub(super) clamp: Edits,
 }
 
 impl Context {
@@ -53,7 +72,9 @@ impl Context {
         let host = Arc::clone(&connection.host);
         let Connection { destination, plain, .. } = connection;
         let target = Target { host, destination, uid: connection.caller.uid, plain };
-        (Arc::new(Self { shared, connection, target, settlements, begun, drain }), receiver)
+        let (last_product, carried) = (Mutex::default(), Mutex::default());
+        let context = Self { shared, connection, target, settlements, begun, drain, last_product, carried };
+        (Arc::new(context), receiver)
     }
 
     /// Whether the provider is known to let HTTP/2 streams switch protocols.
@@ -63,11 +84,19 @@ impl Context {
 
     /// An exchange whose end is settled when it was flushed, by the connection's task.
     fn begin(&self, call: &Call, head: &request::Parts, source: &RequestSource) -> Open {
-        let exchange = self.exchange(call, head, source.clone());
+        let user_agent = head.headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+        let exchange = self.exchange(call, head, user_agent, source.clone());
         Open::new(exchange, Some(self.settlements.clone()), self.drain.clone())
     }
 
-    pub(super) fn exchange(&self, call: &Call, head: &request::Parts, request: impl Into<RequestSide>) -> Exchange {
+    /// `user_agent` is the field as it came.
+    pub(super) fn exchange(
+        &self,
+        call: &Call,
+        head: &request::Parts,
+        user_agent: Option<&[u8]>,
+        request: impl Into<RequestSide>,
+    ) -> Exchange {
         let Connection { host, provider, caller, .. } = &self.connection;
         Exchange::begin(
             Arc::clone(host),
@@ -75,10 +104,30 @@ impl Context {
             Arc::clone(caller),
             call.clone(),
             self.shared.fingerprints.get().and_then(|fingerprints| fingerprints.of(head)),
+            user_agent.and_then(|field| self.product(field)),
             request,
             Arc::clone(&self.shared.settler),
         )
     }
+
+    /// The first product that a `user-agent` names (RFC 9110 § 10.1.5). A connection is one client's, as a rule.
+    fn product(&self, field: &[u8]) -> Option<Arc<str>> {
+        let product = product(field)?;
+        let mut last = self.last_product.lock();
+        if let Some(last) = last.as_ref().filter(|last| ***last == *product) {
+            return Some(Arc::clone(last));
+        }
+        let product = Arc::from(product);
+        *last = Some(Arc::clone(&product));
+        Some(product)
+    }
+}
+
+/// The first word of a `user-agent`, as far as records have room for it.
+fn product(field: &[u8]) -> Option<&str> {
+    let end = field.iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(field.len());
+    let product = std::str::from_utf8(&field[..end.min(LONGEST_PRODUCT)]).ok()?;
+    Some(product).filter(|product| !product.is_empty())
 }
 
 /// Serves one request. Dropped before it is done, the client has gone.
@@ -92,8 +141,12 @@ pub(super) async fn serve(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let call = identify(&context.connection.provider, &parts.method, path);
-    let source = RequestSource::new(body, meter(&call, &parts));
-    let mut open = context.begin(&call, &parts, &source);
+    let gate = context.shared.gate.get().filter(|gate| gate.needs().anything);
+    let source = RequestSource::new(body, meter(&call, &parts, gate));
+    let (mut open, passed) = match context.carried.lock().take() {
+        Some(Carried { open, clamp }) => (open.carried_on(source.clone(), context.settlements.clone()), Some(clamp)),
+        None => (context.begin(&call, &parts, &source), None),
+    };
     tracing::debug!(host = %context.target.host, method = %parts.method, operation = %call.operation, "a request");
 
     if is_misdirected(&parts, &context.target.host) {
@@ -105,12 +158,21 @@ pub(super) async fn serve(
     let candidate = splicing.candidate(&context.connection.provider, &context.target.host, &call, &parts);
     let mut outgoing = outgoing(parts, source);
     let own = begun.elapsed();
-    if let Some(candidate) = &candidate
-        && !splicing.prepare(candidate, &mut outgoing).await
-    {
-        open.end(Outcome::ClientGone);
-        let message = "the request broke off";
-        return Ok(refuse(open, call.dialect, StatusCode::BAD_REQUEST, message, Outcome::ClientGone));
+    let admitted = match (gate, &candidate) {
+        (Some(gate), candidate) => {
+            admit(&context, gate, &mut open, &call, &mut outgoing, candidate.as_ref(), passed).await
+        }
+        (None, Some(candidate)) if !splicing.prepare(candidate, &mut outgoing).await => Err(Stop::Gone),
+        (None, _) => Ok(()),
+    };
+    match admitted {
+        Ok(()) => {}
+        Err(Stop::Refused(refused)) => return Ok(refuse_by_policy(open, call.dialect, &outgoing, &refused).await),
+        Err(Stop::Gone) => {
+            open.end(Outcome::ClientGone);
+            let message = "the request broke off";
+            return Ok(refuse(open, call.dialect, StatusCode::BAD_REQUEST, message, Outcome::ClientGone));
+        }
     }
     let collected = Instant::now();
     if let Some(exchange) = open.exchange() {
@@ -142,9 +204,14 @@ async fn send(context: Arc<Context>, mut outgoing: Outgoing, candidate: Option<C
     (answered, outgoing)
 }
 
-pub(super) fn meter(call: &Call, parts: &request::Parts) -> RequestMeter {
+/// Reads of a request what the policy has to know, where there is one.
+pub(super) fn meter(call: &Call, parts: &request::Parts, gate: Option<&Gate>) -> RequestMeter {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    RequestMeter::new(call, content_type, joined_lines(&parts.headers, &CONTENT_ENCODING).as_deref())
+    let coding = joined_lines(&parts.headers, &CONTENT_ENCODING);
+    if gate.is_some_and(|gate| admit::is_read(call, gate.needs())) {
+        return RequestMeter::for_policy(call, admit::believed(call, content_type), coding.as_deref());
+    }
+    RequestMeter::new(call, content_type, coding.as_deref())
 }
 
 fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {
@@ -155,7 +222,7 @@ fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {
     // hyper's own handle on a switch, if any, stays with us.
     parts.extensions.remove::<OnUpgrade>();
     let small = empty || length.is_some_and(|length| length <= SMALL);
-    Outgoing { parts, source, from, wish, empty, small, unedited: None }
+    Outgoing { parts, source, from, wish, empty, small, unasked: None }
 }
 
 /// Whether the client asks to go on in another protocol: `Upgrade` in HTTP/1.1, CONNECT in both.
@@ -198,8 +265,18 @@ fn answer(
         let drain = context.drain.clone();
         let session = open.exchange().and_then(|exchange| {
             let (meter, common) = exchange.switched(&response)?;
-            Some(Box::new(Session::new(meter, common, exchange.settler(), drain.clone())))
+            Some(Session::new(meter, common, exchange.settler(), drain.clone()))
         });
+        let guard = Guard::of(context.shared.gate.get(), call, &outgoing.parts.headers);
+        let session = match (session, guard) {
+            (Some(session), Some(guard)) => Some(Box::new(session.guarded(guard))),
+            (session, None) => session.map(Box::new),
+            (None, Some(_)) => {
+                let message = "the server agreed on an extension that was not offered, and the policy of this host has to read what passes";
+                let outcome = Outcome::UpstreamFailed(UpstreamFailure::Protocol);
+                return refuse(open, call.dialect, StatusCode::BAD_GATEWAY, message, outcome);
+            }
+        };
         tokio::spawn(async move {
             relay(client, server, open, session, lease).await;
             drop(drain);
@@ -209,10 +286,14 @@ fn answer(
         return Response::from_parts(parts, ResponseBody::Own(Full::default()));
     }
     let Shared { observer, draining, .. } = &*context.shared;
-    let is_edited = outgoing.unedited.is_some();
-    let remover = is_edited.then(|| splice::remover(response.status(), response.headers(), &**observer)).flatten();
+    let is_asked = outgoing.unasked.is_some();
+    let remover = is_asked.then(|| splice::remover(response.status(), response.headers(), &**observer)).flatten();
     let draining = draining.clone().filter(|_| response.status().is_success() && call.api != Api::Unknown);
-    let rare = Rare::new(read, remover, draining);
+    let cuts = context.shared.gate.get().is_some_and(|gate| gate.needs().cut)
+        && response.status().is_success()
+        && open.exchange().is_some_and(|exchange| exchange.reservation.is_some());
+    let cutting = cuts.then(|| Cutting::of(call, response.headers())).flatten();
+    let rare = Rare::new(read, remover, draining).cut_by(cutting);
     let (mut parts, body) = response.into_parts();
     prepare_response(&mut parts.headers, to);
     if to == Protocol::Http1 && parts.version == Version::HTTP_2 {
@@ -257,6 +338,34 @@ fn refuse(
     }
     open.end(outcome);
     response.map(|body| ResponseBody::Own(Full::new(body)))
+}
+
+/// Answers for the policy. What is left of a request is read, within bounds, so that its connection stays of use.
+async fn refuse_by_policy(
+    mut open: Open,
+    dialect: Dialect,
+    outgoing: &Outgoing,
+    refused: &Refused,
+) -> Response<ResponseBody> {
+    // A client that waits to be told to send its body is told this instead.
+    if !outgoing.parts.headers.contains_key(EXPECT) && refused.status != StatusCode::PAYLOAD_TOO_LARGE {
+        outgoing.source.discard().await;
+    }
+    let response = words_of(dialect, refused);
+    let Some(exchange) = open.exchange() else { return response.map(|body| ResponseBody::Own(Full::new(body))) };
+    let outcome = admit::refuse(exchange, refused);
+    exchange.refused(refused.status, response.body().len() as u64);
+    open.end(outcome);
+    response.map(|body| ResponseBody::Own(Full::new(body)))
+}
+
+/// What we say for the policy.
+pub(super) fn words_of(dialect: Dialect, refused: &Refused) -> Response<Bytes> {
+    let (headers, body) = admit::in_words(refused).answer(dialect, SystemTime::now());
+    let mut response = Response::new(body);
+    *response.status_mut() = refused.status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// What we say in the provider's place, in the shape of its own errors.

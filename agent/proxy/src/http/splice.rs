@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use tollgate_llm::{Api, Call, ChunkRemover, Edits, Provider, StreamUsage, names_
 
 use super::Shared;
 use super::headers::joined_lines;
-use super::request::{Budget, Collection, LARGEST, Room};
+use super::request::{Budget, Collection, LARGEST, PAUSE, Room, Terms};
 use crate::observe::{Observer, UpstreamEvent};
 use crate::upstream::{Lease, Outgoing, SendError, Target};
 
@@ -95,11 +96,18 @@ impl Splicing {
         self.budget.grow(room, bytes)
     }
 
+    /// What all bodies that are collected share.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Collects a request's body, and edits the request if there is something to edit. `false` if the client broke off.
     pub(super) async fn prepare(&self, candidate: &Candidate, outgoing: &mut Outgoing) -> bool {
-        match outgoing.source.collect(candidate.length, &self.budget).await {
-            Collection::Whole(Some(found)) => edit(outgoing, found, candidate.length),
-            Collection::Whole(None) | Collection::Part => {}
+        let terms =
+            Terms { length: candidate.length, largest: LARGEST, pause: PAUSE, asks_usage: true, is_needed: false };
+        match outgoing.source.collect(terms, &self.budget).await {
+            Collection::Whole(usage) => edit(outgoing, Edits::default(), usage),
+            Collection::Part(_) => {}
             Collection::Broken => return false,
         }
         true
@@ -108,7 +116,7 @@ impl Splicing {
 
 /// A request that may have to be edited.
 pub(super) struct Candidate {
-    length: Option<usize>,
+    pub(super) length: Option<usize>,
     endpoint: Endpoint,
 }
 
@@ -128,12 +136,12 @@ pub(super) async fn send(
     candidate: Option<&Candidate>,
 ) -> Result<Answered, SendError> {
     let Shared { upstream, observer, splicing, .. } = shared;
-    if outgoing.unedited.is_some() {
+    if outgoing.unasked.is_some() {
         observer.upstream(UpstreamEvent::UsageAsked);
     }
     let (mut response, mut lease) = upstream.send(target, outgoing, observer).await?;
     let mut read = VecDeque::new();
-    if outgoing.unedited.is_some() && may_refuse(response.status()) {
+    if outgoing.unasked.is_some() && may_refuse(response.status()) {
         let is_refusal;
         Read { frames: read, is_refusal } = read_refusal(response.body_mut()).await;
         if is_refusal {
@@ -178,32 +186,54 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
 }
 
 /// Whether an edit would be noticed, or the client waits for a word of the provider before it sends the body.
-fn is_vouched_for(headers: &HeaderMap) -> bool {
+pub(super) fn is_vouched_for(headers: &HeaderMap) -> bool {
     let signed = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
     signed || headers.contains_key(EXPECT) || DIGESTS.iter().any(|name| headers.contains_key(name))
 }
 
-/// Edits a request whose body was collected as a whole.
-fn edit(outgoing: &mut Outgoing, edits: Edits, length: Option<usize>) {
-    let headers = &mut outgoing.parts.headers;
-    let unedited = headers.clone();
-    if let Some(length) = length {
-        // In its place: the map keeps the order of what is replaced.
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(edits.length(length)));
+/// A request as it is sent to a provider that refuses to be asked for usage.
+pub(crate) struct Unasked {
+    headers: HeaderMap,
+    edits: Option<Arc<Edits>>,
+}
+
+/// Edits a request whose body was collected as a whole: as the policy has it, and to ask for usage.
+pub(super) fn edit(outgoing: &mut Outgoing, clamp: Edits, usage: Option<Edits>) {
+    if clamp.is_empty() && usage.is_none() {
+        return;
     }
+    let length = outgoing.parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let set_length = |headers: &mut HeaderMap, edits: &Edits| {
+        if let Some(length) = length {
+            // In its place: the map keeps the order of what is replaced.
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(edits.length(length)));
+        }
+    };
+    let headers = &mut outgoing.parts.headers;
+    set_length(headers, &clamp);
+    let mut all = clamp.clone();
+    let is_asked = usage.is_some_and(|usage| all.extend(usage).is_ok());
+    let clamp = (!clamp.is_empty()).then(|| Arc::new(clamp));
+    if !is_asked {
+        outgoing.small |= clamp.is_some();
+        return outgoing.source.set_edits(clamp, false);
+    }
+    let unasked = Unasked { headers: headers.clone(), edits: clamp };
+    set_length(headers, &all);
     if headers.contains_key(ACCEPT_ENCODING) {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
-    outgoing.source.set_edits(Some(edits));
+    outgoing.source.set_edits(Some(Arc::new(all)), true);
     outgoing.small = true;
-    outgoing.unedited = Some(Box::new(unedited));
+    outgoing.unasked = Some(Box::new(unasked));
 }
 
-/// Makes the request what it was.
+/// Asks no more.
 fn restore(outgoing: &mut Outgoing) {
-    if let Some(unedited) = outgoing.unedited.take() {
-        outgoing.parts.headers = *unedited;
-        outgoing.source.set_edits(None);
+    if let Some(unasked) = outgoing.unasked.take() {
+        let Unasked { headers, edits } = *unasked;
+        outgoing.parts.headers = headers;
+        outgoing.source.set_edits(edits, false);
     }
 }
 

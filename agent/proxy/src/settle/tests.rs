@@ -208,7 +208,7 @@ fn the_drain_waits_for_what_is_being_counted() {
     assert_eq!(recorder.take().len(), 1);
 }
 
-fn settled(record: Record, bill: &Bill, prices: Option<Prices>) -> Record {
+fn settled(record: Record, bill: Bill, prices: Option<Prices>) -> Record {
     let recorder = Recorder::new(None);
     let settler = Settler::new(Arc::<Recorder>::clone(&recorder));
     if let Some(prices) = prices {
@@ -224,30 +224,30 @@ fn used() -> Record {
 
 #[test]
 fn a_record_says_what_it_cost_and_where_the_price_is_from_or_why_there_is_none() {
-    let priced = settled(used(), &Bill::default(), None);
+    let priced = settled(used(), Bill::default(), None);
     assert_eq!(priced.cost.map(|cost| cost.to_string()).as_deref(), Some("2.5"));
     assert_eq!(priced.price_status, Some(PriceStatus::Exact));
     assert!(priced.price_from.is_some_and(|from| from.ends_with("2026-10-30")));
 
-    let unknown = settled(Record { request_model: Some("gpt-9000".into()), ..used() }, &Bill::default(), None);
+    let unknown = settled(Record { request_model: Some("gpt-9000".into()), ..used() }, Bill::default(), None);
     assert_eq!((unknown.cost, unknown.price_status), (None, Some(PriceStatus::UnknownModel)));
 
-    let nothing = settled(record(Outcome::Completed), &Bill::default(), None);
+    let nothing = settled(record(Outcome::Completed), Bill::default(), None);
     assert_eq!((nothing.cost, nothing.price_status), (None, None), "there was nothing to be priced");
 }
 
 #[test]
 fn what_the_provider_charges_is_believed_where_the_operator_has_no_price() {
-    let bill = || Bill { cost: Some(Decimal::new(5, 3)), pointed: Pointed::default() };
-    let told = settled(used(), &bill(), None);
+    let bill = || Bill { cost: Some(Decimal::new(5, 3)), pointed: Pointed::default(), reserved: None };
+    let told = settled(used(), bill(), None);
     assert_eq!((told.cost, told.price_status), (bill().cost, Some(PriceStatus::Told)));
-    let uncounted = settled(record(Outcome::Completed), &bill(), None);
+    let uncounted = settled(record(Outcome::Completed), bill(), None);
     assert_eq!((uncounted.cost, uncounted.price_status), (bill().cost, Some(PriceStatus::Told)));
 
     let own = r#"{"source":"own","date":"2026-11-01","prices":[{"provider":"openai","model":"gpt-4o","rates":{"input":"1"}}]}"#;
     let file = tollgate_llm::price::file::File::from_json(own).expect("is right");
     let prices = Prices::with(&[("own.yaml".to_owned(), file)]).expect("is right");
-    let owned = settled(used(), &bill(), Some(prices));
+    let owned = settled(used(), bill(), Some(prices));
     assert_eq!((owned.cost, owned.price_status), (Some(Decimal::ONE), Some(PriceStatus::Exact)));
     assert_eq!(owned.price_from.as_deref(), Some("own, 2026-11-01"));
 }

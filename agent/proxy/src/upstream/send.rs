@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::EXPECT;
-use http::{HeaderMap, Request, Response, Version, request};
+use http::{Request, Response, Version, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,6 +16,7 @@ use super::pool::{Key, Lease, Need, Sender, Way};
 use super::{Inner, Offer, Target, Upstream};
 use crate::http::headers::{Protocol, prepare_request};
 use crate::http::request::{RequestBody, RequestSource};
+use crate::http::splice::Unasked;
 use crate::observe::{Observer, Step, UpstreamEvent};
 
 /// A request that cannot be repeated does not go on a connection unused for longer than this: the server may be closing it.
@@ -47,8 +48,8 @@ pub(crate) struct Outgoing {
     pub(crate) empty: bool,
     /// Whether the body is surely small enough to be kept for a second attempt.
     pub(crate) small: bool,
-    /// The fields as they came, where they were edited together with the body.
-    pub(crate) unedited: Option<Box<HeaderMap>>,
+    /// How it goes to a provider that refuses to be asked for usage, where it is asked.
+    pub(crate) unasked: Option<Box<Unasked>>,
 }
 
 impl Upstream {
@@ -190,7 +191,7 @@ impl Outgoing {
         // Any HTTP/2 stream may be refused unprocessed; of HTTP/1.1, only a connection that was used before may be stale.
         let keep = lease.reused || to == Protocol::Http2;
         let mut request = Request::from_parts(parts, self.source.attempt(keep));
-        if to == Protocol::Http1 && self.expects_continue() {
+        if to == Protocol::Http1 && self.expects_continue() && !self.source.is_received() {
             self.source.hold();
             let source = self.source.clone();
             hyper::ext::on_informational(&mut request, move |response| {

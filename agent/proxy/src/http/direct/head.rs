@@ -66,13 +66,20 @@ struct Places {
     content_length: Range<usize>,
     /// There may be several, and then none is edited.
     accept_encoding: Vec<Range<usize>>,
+    user_agent: Option<Range<usize>>,
 }
 
 impl RequestHead {
-    /// The head for a body of another length, which is to be answered without a coding. `bytes` begin with the head. Nothing where
-    /// it would have to be written anew for that.
-    pub(super) fn edited(&self, bytes: &[u8], length: u64) -> Option<Vec<u8>> {
-        let Places { content_length, accept_encoding } = &self.places;
+    /// The client's name for itself. `bytes` begin with the head.
+    pub(super) fn user_agent<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        bytes.get(self.places.user_agent.clone()?)
+    }
+
+    /// The head for a body of another length. `bytes` begin with the head. Where it `asks_usage`, the answer is to come without a
+    /// coding. Nothing where the head would have to be written anew.
+    pub(super) fn edited(&self, bytes: &[u8], length: u64, asks_usage: bool) -> Option<Vec<u8>> {
+        let Places { content_length, accept_encoding, .. } = &self.places;
+        let accept_encoding = if asks_usage { &accept_encoding[..] } else { &[] };
         if content_length.is_empty() || accept_encoding.len() > 1 {
             return None;
         }
@@ -160,6 +167,7 @@ fn read_request(request: &httparse::Request<'_, '_>, bytes: &[u8], host: &str) -
             Kind::TransferEncoding if !is_chunked && field.value.eq_ignore_ascii_case(b"chunked") => is_chunked = true,
             Kind::Host if !named && is_host(field.value, host) => named = true,
             Kind::Te if field.value.eq_ignore_ascii_case(b"trailers") => {}
+            Kind::UserAgent => places.user_agent = Some(place(field.value)),
             Kind::Connection => {
                 for option in options(field.value) {
                     closes |= option.eq_ignore_ascii_case(b"close");
@@ -358,6 +366,7 @@ enum Kind {
     Connection,
     Host,
     Te,
+    UserAgent,
     KeepAlive,
     ProxyConnection,
     /// What asks for more than a request and its answer.
@@ -374,6 +383,7 @@ impl Kind {
             7 if is("upgrade") => Self::Special,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::KeepAlive,
+            10 if is("user-agent") => Self::UserAgent,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::Special,
             16 if is("proxy-connection") => Self::ProxyConnection,

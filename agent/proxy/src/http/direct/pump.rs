@@ -143,8 +143,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Pump<'a, IO> {
         }
     }
 
-    pub(super) fn is_edited(&self) -> bool {
-        self.sending.is_edited()
+    pub(super) fn asks_usage(&self) -> bool {
+        self.sending.asks_usage()
     }
 
     /// Reads a response, within bounds, to see whether it is about what was edited. What was read is to be handed on if not.

@@ -10,7 +10,7 @@ use super::framing::Framing;
 use super::head::RequestHead;
 use super::pump::Unanswered;
 use crate::exchange::{Exchange, Open};
-use crate::http::request::Room;
+use crate::http::request::{DISCARDED, Room};
 use crate::upstream::Direct;
 
 /// How much of a request is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
@@ -38,8 +38,10 @@ pub(super) struct Sending {
     flushed: bool,
     /// The request as it came, where its body was edited.
     original: Option<Box<Original>>,
-    /// The server would not have what was edited.
+    /// The server would not be asked for usage.
     pub(super) was_refused: bool,
+    /// A share of what may be held of requests, for as long as this one is.
+    room: Option<Room>,
 }
 
 /// A request before it was edited.
@@ -48,7 +50,10 @@ struct Original {
     /// Where its body begins.
     body: usize,
     looked: bool,
-    _room: Option<Room>,
+    /// What the policy has changed.
+    clamp: Edits,
+    /// It was changed to ask for usage, too.
+    asks_usage: bool,
 }
 
 impl Sending {
@@ -71,45 +76,87 @@ impl Sending {
             flushed: false,
             original: None,
             was_refused: false,
+            room: None,
         }
     }
 
-    /// The same, with edits in its body, which must be here as a whole. Nothing where the head would have to be written anew.
-    pub(super) fn edited<IO>(
+    /// The same, changed as the policy has it and to ask for usage. Its body must be here as a whole where there is anything to change.
+    /// Nothing where the head would have to be written anew.
+    pub(super) fn changed<IO>(
         client: &mut Client<IO>,
         head: &RequestHead,
-        edits: &Edits,
+        clamp: Edits,
+        usage: Option<Edits>,
         room: Option<Room>,
     ) -> Option<Self> {
-        let length = edits.length(usize::try_from(head.content_length?).ok()?) as u64;
-        let mut bytes = head.edited(&client.input, length)?;
-        let mut sending = Self::new(client, head);
-        edits.write(&sending.bytes[head.length..], &mut bytes);
-        let original = std::mem::replace(&mut sending.bytes, bytes);
-        sending.original = Some(Box::new(Original { bytes: original, body: head.length, looked: false, _room: room }));
+        let mut all = clamp.clone();
+        let asks_usage = usage.is_some_and(|usage| all.extend(usage).is_ok());
+        let all = if asks_usage { &all } else { &clamp };
+        if all.is_empty() {
+            return Some(Self { room, ..Self::new(client, head) });
+        }
+        let bytes = written(head, &client.input, all, asks_usage)?;
+        let mut sending = Self { room, ..Self::new(client, head) };
+        let bytes = std::mem::replace(&mut sending.bytes, bytes);
+        let original = Original { bytes, body: head.length, looked: false, clamp, asks_usage };
+        sending.original = Some(Box::new(original));
         Some(sending)
     }
 
-    pub(super) fn is_edited(&self) -> bool {
-        self.original.is_some()
+    /// Whether it was changed to ask for usage.
+    pub(super) fn asks_usage(&self) -> bool {
+        self.original.as_ref().is_some_and(|original| original.asks_usage)
     }
 
-    /// Makes the request what it was.
-    pub(super) fn restore(&mut self) {
-        if let Some(original) = self.original.take() {
-            self.bytes = original.bytes;
-            self.was_refused = true;
-            // It was looked at when all of the edited one was sent.
-            self.looked_at = if original.looked { self.bytes.len() } else { original.body };
+    /// Asks no more.
+    pub(super) fn restore(&mut self, head: &RequestHead) {
+        let Some(mut original) = self.original.take() else { return };
+        self.was_refused = true;
+        if !original.clamp.is_empty()
+            && let Some(bytes) = written(head, &original.bytes, &original.clamp, false)
+        {
+            self.bytes = bytes;
+            original.asks_usage = false;
+            self.original = Some(original);
+            return;
         }
+        self.bytes = original.bytes;
+        // It was looked at when all of the edited one was sent.
+        self.looked_at = if original.looked { self.bytes.len() } else { original.body };
     }
 
-    /// Puts back a request of which nothing was sent.
-    pub(super) fn give_back<IO>(&mut self, client: &mut Client<IO>) {
+    /// Puts back a request of which nothing was sent. Gives what the policy has changed in it.
+    pub(super) fn give_back<IO>(&mut self, client: &mut Client<IO>) -> Edits {
         let edited = std::mem::take(&mut self.bytes);
-        let mut bytes = self.original.take().map_or(edited, |original| original.bytes);
+        let (mut bytes, clamp) = match self.original.take() {
+            Some(original) => (original.bytes, original.clamp),
+            None => (edited, Edits::default()),
+        };
         bytes.append(&mut client.input);
         client.input = bytes;
+        clamp
+    }
+
+    /// Nothing of it will be sent.
+    pub(super) fn leave(&mut self) {
+        (self.bytes, self.original, self.room) = (Vec::new(), None, None);
+    }
+
+    /// Reads what is left of a request that is not sent, as far as it goes. Ready when that was all.
+    pub(super) fn poll_discard<IO>(&mut self, client: &mut Client<IO>, context: &mut Context<'_>) -> Poll<()>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut discarded = 0;
+        while !self.body.is_done() && discarded <= DISCARDED {
+            if client.input.is_empty() && !matches!(std::task::ready!(client.poll_input(context)), Ok(true)) {
+                break;
+            }
+            let Ok(used) = self.body.skip(&client.input) else { break };
+            discarded += used;
+            client.input.drain(..used);
+        }
+        Poll::Ready(())
     }
 
     /// Sends it from the start. Only a connection that was used before may turn out stale, and then it is sent again.
@@ -124,7 +171,7 @@ impl Sending {
     /// The server has answered: there will be no other attempt.
     pub(super) fn forget(&mut self) {
         self.keeps = false;
-        self.original = None;
+        (self.original, self.room) = (None, None);
         if self.written == self.bytes.len() {
             self.bytes = Vec::new();
             (self.written, self.looked_at) = (0, 0);
@@ -202,9 +249,9 @@ impl Sending {
 
     /// Lets go of what was sent, where nobody may need it again: its answer may take minutes.
     fn release(&mut self) {
-        if !self.keeps && self.original.is_none() {
+        if !self.keeps && !self.asks_usage() {
             self.lost = true;
-            self.bytes = Vec::new();
+            (self.bytes, self.original, self.room) = (Vec::new(), None, None);
             (self.written, self.looked_at) = (0, 0);
         }
     }
@@ -244,4 +291,13 @@ impl Sending {
             request.sent();
         }
     }
+}
+
+/// A request with these edits in its body, which begins behind the head in `bytes`. Nothing where the head would have to be written anew.
+fn written(head: &RequestHead, bytes: &[u8], edits: &Edits, asks_usage: bool) -> Option<Vec<u8>> {
+    let length = usize::try_from(head.content_length?).ok()?;
+    let body = bytes.get(head.length..head.length + length)?;
+    let mut written = head.edited(bytes, edits.length(length) as u64, asks_usage)?;
+    edits.write(body, &mut written);
+    Some(written)
 }

@@ -13,14 +13,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_llm::{Call, Edits, Splicer, identify};
+use tollgate_policy::Refused;
 
+use super::admission::{Admitted, admit};
 use super::client::Client;
 use super::head::{RequestHead, ResponseHead, with_close};
 use super::pump::{Answer, End, Pump, Unanswered};
 use super::sending::Sending;
+use crate::admit;
 use crate::exchange::{DirectRequest, Open};
-use crate::http::request::{LARGEST, PAUSE, Room};
-use crate::http::service::{self, Context};
+use crate::http::request::{LARGEST, PAUSE};
+use crate::http::service::{self, Carried, Context};
 use crate::http::splice::{self, Candidate};
 use crate::observe::{Step, UpstreamEvent};
 use crate::upstream::{Direct, NotDirect, SendError};
@@ -29,7 +32,7 @@ use crate::upstream::{Direct, NotDirect, SendError};
 const SMALL: u64 = 128 * 1024;
 
 /// Without it, a request asks for no stream. Nobody escapes these letters.
-static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stream\""));
+pub(super) static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stream\""));
 
 /// How much memory is asked for on a client's word for what it will send. Until it is written to, it is none.
 const ANNOUNCED: u64 = 512 * 1024;
@@ -54,8 +57,14 @@ where
     let begun = Instant::now();
     let path = head.parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let call = identify(&context.connection.provider, &head.parts.method, path);
-    let request = DirectRequest::new(service::meter(&call, &head.parts));
-    let mut open = Open::new(context.exchange(&call, &head.parts, request), None, context.drain.clone());
+    let gate = context.shared.gate.get().filter(|gate| gate.needs().anything);
+    if gate.is_some_and(|gate| gate.needs().cut) && admit::may_stream(&call) {
+        // What may have to be cut is hyper's.
+        return Turn::Odd;
+    }
+    let request = DirectRequest::new(service::meter(&call, &head.parts, gate));
+    let exchange = context.exchange(&call, &head.parts, head.user_agent(&client.input), request);
+    let mut open = Open::new(exchange, None, context.drain.clone());
     tracing::debug!(host = %context.target.host, method = %head.parts.method, operation = %call.operation, "a request");
     let own = begun.elapsed();
     let shared = &context.shared;
@@ -63,39 +72,35 @@ where
     // Read into memory that grows, a body would be copied as often as that.
     let announced = head.content_length.unwrap_or_default().min(ANNOUNCED) as usize;
     client.input.reserve_exact((head.length + announced).saturating_sub(client.input.len()));
-    let collected = match &candidate {
-        Some(_) => collect(client, context, &head).await,
-        None => Ok(Collected::AsItIs),
+    let admitted = match (gate, &candidate) {
+        (Some(gate), _) => admit(client, context, gate, &head, &call, &mut open, candidate.is_some()).await,
+        (None, Some(_)) => collect(client, context, &head).await,
+        (None, None) => Admitted::Passed(Sending::new(client, &head)),
     };
     let collected_at = Instant::now();
-    let sending = match collected {
-        Ok(Collected::AsItIs) => Sending::new(client, &head),
-        Ok(Collected::ToEdit(edits, room)) => {
-            let Some(sending) = Sending::edited(client, &head, &edits, room) else {
-                open.hand_over();
-                return Turn::Odd;
-            };
-            sending
+    let (sending, refused) = match admitted {
+        Admitted::Passed(sending) => (sending, None),
+        Admitted::Refused(sending, refused) => (sending, Some(refused)),
+        Admitted::Odd => {
+            open.hand_over();
+            return Turn::Odd;
         }
-        Err(error) => {
+        Admitted::Gone(error) => {
             open.end(Outcome::ClientGone);
             return Turn::Broken(error);
         }
     };
-    let mut exchange = Exchange { client, context, head, call, open, sending, candidate };
+    let passed = gate.is_some();
+    let mut exchange = Exchange { client, context, head, call, open, sending, candidate, passed };
+    if let Some(refused) = refused {
+        return exchange.refuse_by_policy(&refused).await;
+    }
     shared.observer.took(Step::Request, own + collected_at.elapsed());
     exchange.send().await
 }
 
-/// What came of looking for something to edit.
-enum Collected {
-    AsItIs,
-    /// All of the body is here, and this is to be edited in it.
-    ToEdit(Edits, Option<Room>),
-}
-
-/// Reads a body, within bounds, as long as there may be something to edit in it.
-async fn collect<IO>(client: &mut Client<IO>, context: &Context, head: &RequestHead) -> io::Result<Collected>
+/// Reads a body, within bounds, as long as there may be something to edit in it, and asks for usage in it.
+async fn collect<IO>(client: &mut Client<IO>, context: &Context, head: &RequestHead) -> Admitted
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -107,15 +112,16 @@ where
         let is_here = framing.is_done_by(body);
         if is_here && STREAM.find(body).is_none() {
             // Most requests do not so much as mention a stream, and finding that out is quicker than reading them.
-            return Ok(Collected::AsItIs);
+            break;
         }
         if is_here || head.content_length.is_none() {
             // A malformed body is found out by whoever sends it on.
             let Ok(used) = framing.pass(body, |content| splicer.push(content)) else { break };
             at += used;
             if framing.is_done() {
-                let edit = splicer.finish();
-                return Ok(edit.map_or(Collected::AsItIs, |edit| Collected::ToEdit(edit.into(), room)));
+                let usage = splicer.finish().map(Edits::from);
+                let changed = Sending::changed(client, head, Edits::default(), usage, room);
+                return changed.map_or(Admitted::Odd, Admitted::Passed);
             }
         }
         let length = client.input.len();
@@ -124,13 +130,13 @@ where
         }
         match timeout(PAUSE, std::future::poll_fn(|context| client.poll_input(context))).await {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(Err(error)) => return Err(error),
+            Ok(Ok(false)) => return Admitted::Gone(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Err(error)) => return Admitted::Gone(error),
             // It may be waiting for an answer to what it has sent.
             Err(_elapsed) => break,
         }
     }
-    Ok(Collected::AsItIs)
+    Admitted::Passed(Sending::new(client, head))
 }
 
 struct Exchange<'a, IO> {
@@ -141,6 +147,8 @@ struct Exchange<'a, IO> {
     open: Open,
     sending: Sending,
     candidate: Option<Candidate>,
+    /// The policy has let it go on.
+    passed: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
@@ -154,7 +162,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             let server = match self.client.unless_gone(connecting).await {
                 Some(Ok(server)) => server,
                 Some(Err(NotDirect::Http2)) if !opened => {
-                    self.sending.give_back(self.client);
+                    let clamp = self.sending.give_back(self.client);
+                    if self.passed {
+                        *context.carried.lock() = Some(Carried { open: self.open.carry(), clamp });
+                    }
                     self.open.hand_over();
                     return Turn::Odd;
                 }
@@ -167,7 +178,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             };
             if !opened && let Some(exchange) = self.open.exchange() {
                 context.shared.observer.opened(&exchange.opened());
-                if self.sending.is_edited() {
+                if self.sending.asks_usage() {
                     context.shared.observer.upstream(UpstreamEvent::UsageAsked);
                 }
                 opened = true;
@@ -178,7 +189,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             let host = || Arc::clone(&context.target.host);
             match pump.answer(&self.head.parts.method).await {
                 Ok(mut answer) => {
-                    let may_refuse = pump.is_edited() && splice::may_refuse(answer.head.status);
+                    let may_refuse = pump.asks_usage() && splice::may_refuse(answer.head.status);
                     let is_refusal = may_refuse && pump.is_refusal(&mut answer).await;
                     let server = pump.server;
                     if is_refusal {
@@ -216,7 +227,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let (mut framing, body) = (answer.head.body, &answer.bytes[answer.head.length..]);
         let is_clean = framing.skip(body) == Ok(body.len());
         self.give_back(server, is_clean, answer.head.closes);
-        self.sending.restore();
+        self.sending.restore(&self.head);
     }
 
     /// Keeps a connection for another request, if both messages on it have ended and neither side wants it closed.
@@ -243,7 +254,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             exchange.answered(head.status, &head.fields);
         }
         let observer = &*self.context.shared.observer;
-        let may_remove = self.sending.is_edited() && !head.fields.contains_key(http::header::TRAILER);
+        let may_remove = self.sending.asks_usage() && !head.fields.contains_key(http::header::TRAILER);
         let remover = may_remove.then(|| splice::remover(head.status, &head.fields, observer)).flatten();
         if let Some(candidate) =
             self.candidate.as_ref().filter(|_| self.sending.was_refused && head.status.is_success())
@@ -285,6 +296,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             exchange.refused(status, refusal.body().len() as u64);
         }
         let turn = self.say(refusal, retry_after).await;
+        self.open.end(outcome);
+        turn
+    }
+
+    /// Answers for the policy. What is left of the request is read, within bounds, so that its connection stays of use.
+    async fn refuse_by_policy(&mut self, refused: &Refused) -> Turn {
+        if refused.status != StatusCode::PAYLOAD_TOO_LARGE {
+            let Self { client, sending, .. } = self;
+            let discarding = std::future::poll_fn(|context| sending.poll_discard(client, context));
+            drop(timeout(PAUSE, discarding).await);
+        }
+        let refusal = service::words_of(self.call.dialect, refused);
+        let mut outcome = Outcome::ClientGone;
+        if let Some(exchange) = self.open.exchange() {
+            outcome = admit::refuse(exchange, refused);
+            exchange.refused(refused.status, refusal.body().len() as u64);
+        }
+        let turn = self.say(refusal, None).await;
         self.open.end(outcome);
         turn
     }

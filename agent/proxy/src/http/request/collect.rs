@@ -7,15 +7,22 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tollgate_llm::{Edits, Splicer};
+use tollgate_llm::{Edits, RequestFacts, RequestMeter, Splicer};
 
 use super::{Keep, RequestSource, State};
+use crate::admit::Unreadable;
 
 /// The largest body that is collected. Those with images in them are larger, and go on as they come.
 pub(in crate::http) const LARGEST: usize = 4 << 20;
 
 /// What all bodies that are collected at a time may hold.
 const TOTAL: usize = 128 << 20;
+
+/// How much is read of a request that is not sent, for its connection's sake.
+pub(in crate::http) const DISCARDED: usize = 1 << 20;
+
+/// How many of the largest requests that a policy reads fit at a time, at least.
+const AT_ONCE: usize = 8;
 
 /// How long a client may pause within a body that is collected. It may be waiting for an answer to what it has sent.
 pub(in crate::http) const PAUSE: Duration = Duration::from_secs(5);
@@ -35,6 +42,12 @@ impl Default for Budget {
 impl Budget {
     pub(in crate::http) fn new(bytes: usize) -> Self {
         Self { room: Arc::new(Semaphore::new(bytes)) }
+    }
+
+    /// Makes it so large that some of the largest bodies that a policy reads fit.
+    pub(in crate::http) fn widen(&self, largest: usize) {
+        let wanted = largest.saturating_mul(AT_ONCE).min(Semaphore::MAX_PERMITS / 2);
+        self.room.add_permits(wanted.saturating_sub(TOTAL));
     }
 
     /// Makes what is held in `room` enough for so many bytes.
@@ -59,12 +72,27 @@ impl Budget {
 /// A share of what may be collected, given back when it is dropped.
 pub(in crate::http) struct Room(OwnedSemaphorePermit);
 
+/// On what terms a body is collected.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct Terms {
+    /// Its length, where that is known.
+    pub(in crate::http) length: Option<usize>,
+    /// How much of it may be collected.
+    pub(in crate::http) largest: usize,
+    /// How long its client may pause.
+    pub(in crate::http) pause: Duration,
+    /// Whether to look for the place to ask for usage.
+    pub(in crate::http) asks_usage: bool,
+    /// Whether somebody needs it as a whole. Otherwise it is collected only as long as there may be something to edit.
+    pub(in crate::http) is_needed: bool,
+}
+
 /// What came of collecting.
 pub(in crate::http) enum Collection {
-    /// The body is here as a whole, and this is what to edit.
+    /// The body is here as a whole, and this is how to ask for usage in it.
     Whole(Option<Edits>),
     /// There is nothing to edit, or no room. What came was collected, and the rest goes on as it comes.
-    Part,
+    Part(Option<Unreadable>),
     /// The client broke off.
     Broken,
 }
@@ -113,24 +141,24 @@ impl Ahead {
 }
 
 impl RequestSource {
-    /// Reads the body, of `length` bytes if that is known, as long as there may be something to edit and there is room for it.
-    /// Every attempt to send the body begins with what was read. Dropped, it is as if the client had broken off.
-    pub(in crate::http) async fn collect(&self, length: Option<usize>, budget: &Budget) -> Collection {
+    /// Reads the body, as long as its terms and the room for it allow. Every attempt to send the body begins with what was read.
+    /// Dropped, it is as if the client had broken off.
+    pub(in crate::http) async fn collect(&self, terms: Terms, budget: &Budget) -> Collection {
         self.state.lock().keep = Keep::Collected;
-        let mut collecting = Collecting::new(length, budget);
+        let mut collecting = Collecting::new(terms, budget);
         let collection = loop {
             let next = poll_fn(|context| self.state.lock().poll_client(context));
-            match timeout(PAUSE, next).await {
+            match timeout(terms.pause, next).await {
                 Ok(Some(Ok(frame))) => {
                     // Trailers are kept with the state.
                     let Ok(data) = frame.into_data() else { break Collection::Whole(None) };
-                    if !collecting.add(data) {
-                        break Collection::Part;
+                    if let Err(why) = collecting.add(data) {
+                        break Collection::Part(why);
                     }
                 }
                 Ok(None) => break Collection::Whole(None),
                 Ok(Some(Err(_))) => break Collection::Broken,
-                Err(_elapsed) => break Collection::Part,
+                Err(_elapsed) => break Collection::Part(Some(Unreadable::Slow)),
             }
         };
         let (collected, splicer) = collecting.end();
@@ -138,15 +166,54 @@ impl RequestSource {
         state.keep = Keep::Nothing;
         state.collected = Some(Arc::new(collected));
         if let Collection::Whole(_) = collection {
-            Collection::Whole(splicer.finish().map(Edits::from))
+            Collection::Whole(splicer.and_then(Splicer::finish).map(Edits::from))
         } else {
             collection
         }
     }
 
     /// Has the next attempts send the body with these edits, or as it came. To be called where the body was collected as a whole.
-    pub(in crate::http) fn set_edits(&self, edits: Option<Edits>) {
-        self.state.lock().edits = edits.map(Arc::new);
+    /// `is_refusable` says that the provider may want it otherwise.
+    pub(in crate::http) fn set_edits(&self, edits: Option<Arc<Edits>>, is_refusable: bool) {
+        let mut state = self.state.lock();
+        (state.edits, state.is_refusable) = (edits, is_refusable);
+    }
+
+    /// What was collected.
+    pub(in crate::http) fn collected(&self) -> Bytes {
+        self.state.lock().collected.as_ref().map(|collected| collected.bytes.clone()).unwrap_or_default()
+    }
+
+    /// What is known of the request by now. All that came is looked at.
+    pub(in crate::http) fn facts(&self) -> RequestFacts {
+        let mut state = self.state.lock();
+        state.look();
+        let has_ended = state.has_ended();
+        let Some(meter) = &mut state.meter else { return RequestFacts::default() };
+        if has_ended {
+            meter.end();
+        }
+        meter.facts()
+    }
+
+    /// How many tokens the model is given to read, at most, as far as it is known by now.
+    pub(in crate::http) fn estimated_input(&self) -> u64 {
+        self.state.lock().meter.as_ref().map_or(0, RequestMeter::estimated_input)
+    }
+
+    /// Reads what is left of a request that is not sent, so that its connection can carry another, within bounds.
+    pub(in crate::http) async fn discard(&self) {
+        let reading = async {
+            let mut bytes = 0;
+            while bytes <= DISCARDED {
+                match poll_fn(|context| self.state.lock().poll_client(context)).await {
+                    Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, Bytes::len),
+                    Some(Err(_)) | None => break,
+                }
+            }
+        };
+        self.state.lock().keep = Keep::Collected;
+        drop(timeout(PAUSE, reading).await);
     }
 
     /// Lets go of what was collected: there will be no other attempt.
@@ -158,9 +225,9 @@ impl RequestSource {
 
 /// A body while it is collected.
 struct Collecting<'a> {
-    length: Option<usize>,
+    terms: Terms,
     budget: &'a Budget,
-    splicer: Splicer,
+    splicer: Option<Splicer>,
     room: Option<OwnedSemaphorePermit>,
     /// The only frame so far. Most bodies are one, which is not copied.
     first: Bytes,
@@ -170,44 +237,48 @@ struct Collecting<'a> {
 }
 
 impl<'a> Collecting<'a> {
-    fn new(length: Option<usize>, budget: &'a Budget) -> Self {
+    fn new(terms: Terms, budget: &'a Budget) -> Self {
         let (first, bytes, last) = (Bytes::new(), BytesMut::new(), Bytes::new());
-        Self { length, budget, splicer: Splicer::default(), room: None, first, bytes, last }
+        Self { terms, budget, splicer: terms.asks_usage.then(Splicer::default), room: None, first, bytes, last }
     }
 
-    /// Gives whether to go on.
-    fn add(&mut self, data: Bytes) -> bool {
-        if !self.fits(data.len()) {
+    /// The error says why not to go on, where somebody may need to go on.
+    fn add(&mut self, data: Bytes) -> Result<(), Option<Unreadable>> {
+        if let Err(why) = self.fits(data.len()) {
             self.last = data;
-            return false;
+            return Err(Some(why));
         }
-        self.splicer.push(&data);
+        if let Some(splicer) = &mut self.splicer {
+            splicer.push(&data);
+        }
         if self.first.is_empty() && self.bytes.is_empty() {
             self.first = data;
         } else {
             let first = std::mem::take(&mut self.first);
             if self.bytes.is_empty() {
-                self.bytes.reserve(self.length.unwrap_or_default().clamp(first.len() + data.len(), LARGEST));
+                let announced = self.terms.length.unwrap_or_default().min(LARGEST);
+                self.bytes.reserve(announced.max(first.len() + data.len()));
             }
             self.bytes.extend_from_slice(&first);
             self.bytes.extend_from_slice(&data);
         }
-        !self.splicer.is_hopeless()
+        let is_hopeless = self.splicer.as_ref().is_none_or(Splicer::is_hopeless);
+        if is_hopeless && !self.terms.is_needed { Err(None) } else { Ok(()) }
     }
 
-    fn fits(&mut self, more: usize) -> bool {
-        if self.first.len() + self.bytes.len() + more > LARGEST {
-            return false;
+    fn fits(&mut self, more: usize) -> Result<(), Unreadable> {
+        if self.first.len() + self.bytes.len() + more > self.terms.largest {
+            return Err(Unreadable::TooLarge);
         }
-        let Some(room) = self.budget.take(more) else { return false };
+        let room = self.budget.take(more).ok_or(Unreadable::NoRoom)?;
         match &mut self.room {
             Some(all) => all.merge(room),
             none => *none = Some(room),
         }
-        true
+        Ok(())
     }
 
-    fn end(self) -> (Collected, Splicer) {
+    fn end(self) -> (Collected, Option<Splicer>) {
         let bytes = if self.bytes.is_empty() { self.first } else { self.bytes.freeze() };
         (Collected { bytes, last: self.last, _room: self.room }, self.splicer)
     }
@@ -223,10 +294,11 @@ mod tests {
     fn nobody_waits_for_room_and_it_comes_back() {
         let budget = Budget::new(100);
         let body = |length: usize| Bytes::from(format!("{{{}", " ".repeat(length - 1)));
-        let mut first = Collecting::new(Some(80), &budget);
-        assert!(first.add(body(40)) && first.add(Bytes::from_static(&[b' '; 40])));
-        let mut second = Collecting::new(None, &budget);
-        assert!(!second.add(body(30)), "there is no room");
+        let terms = |length, is_needed| Terms { length, largest: LARGEST, pause: PAUSE, asks_usage: true, is_needed };
+        let mut first = Collecting::new(terms(Some(80), false), &budget);
+        assert!(first.add(body(40)).is_ok() && first.add(Bytes::from_static(&[b' '; 40])).is_ok());
+        let mut second = Collecting::new(terms(None, false), &budget);
+        assert_eq!(second.add(body(30)), Err(Some(Unreadable::NoRoom)));
         let (collected, _) = second.end();
         assert_eq!((collected.bytes.len(), collected.last.len()), (0, 30), "what came is kept");
         let (collected, _) = first.end();
@@ -234,8 +306,13 @@ mod tests {
         drop(collected);
         assert_eq!(budget.room.available_permits(), 100);
         let large = Budget::default();
-        let mut third = Collecting::new(None, &large);
-        assert!(third.add(body(LARGEST)) && !third.add(Bytes::from_static(b" ")), "each has its bound");
+        let mut third = Collecting::new(terms(None, false), &large);
+        assert_eq!(third.add(body(LARGEST)), Ok(()));
+        assert_eq!(third.add(Bytes::from_static(b" ")), Err(Some(Unreadable::TooLarge)), "each has its bound");
+        let mut odd = Collecting::new(terms(None, false), &large);
+        assert_eq!(odd.add(Bytes::from_static(b"[")), Err(None), "there is nothing to edit");
+        let mut needed = Collecting::new(terms(None, true), &large);
+        assert_eq!(needed.add(Bytes::from_static(b"[")), Ok(()), "but somebody to read it");
     }
 
     #[test]

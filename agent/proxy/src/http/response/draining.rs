@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -105,7 +106,8 @@ async fn wait_on(sending: Sending, mut open: Open, until: Instant, limit: u64, r
         exchange.answered(response.status(), response.headers());
     }
     let rare = Some(Box::new(Rare::new(read, None, None)));
-    let relaying = Relaying { inner: response.into_body(), open, lease: Some(lease), framed: false, rare };
+    let inner = response.into_body();
+    let relaying = Relaying { inner, open, lease: Some(lease), framed: false, is_cut: false, rare };
     read_on(Box::new(relaying), until, limit, room).await;
 }
 
@@ -116,7 +118,13 @@ async fn read_on(mut relaying: Box<Relaying>, until: Instant, limit: u64, _room:
         while bytes <= limit {
             match poll_fn(|context| relaying.poll_provider(context)).await {
                 Some(Ok(frame)) if frame.is_trailers() => return true,
-                Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    bytes += length as u64;
+                    if relaying.is_spent(length) {
+                        return false;
+                    }
+                }
                 Some(Err(_)) => return false,
                 None => return true,
             }

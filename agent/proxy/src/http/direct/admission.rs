@@ -1,0 +1,162 @@
+//! A request that passes without hyper is passed by the policy, and its body read for that where it has to be.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tollgate_llm::{Call, Edits, Splicer};
+use tollgate_policy::Refused;
+
+use super::client::Client;
+use super::head::RequestHead;
+use super::sending::Sending;
+use super::turn::STREAM;
+use crate::admit::{self, Gate, PATIENCE, Unreadable, unreadable};
+use crate::exchange::{DirectRequest, Open};
+use crate::http::request::Room;
+use crate::http::service::Context;
+
+/// What became of a request.
+pub(super) enum Admitted {
+    /// It is to be sent.
+    Passed(Sending),
+    /// Nothing of it is, and here is what came of it.
+    Refused(Sending, Refused),
+    /// It is hyper's, and nobody was told of it.
+    Odd,
+    /// Its client has gone.
+    Gone(io::Error),
+}
+
+/// Why a body was not read as a whole.
+enum Short {
+    Unreadable(Unreadable),
+    /// Its chunks are no chunks, and no facts are known of it.
+    Malformed,
+    Gone(io::Error),
+}
+
+/// Has a request pass the policy, and changes it as that has it. It is changed to ask for usage where `asks_usage` lets it.
+pub(super) async fn admit<IO>(
+    client: &mut Client<IO>,
+    context: &Context,
+    gate: &Gate,
+    head: &RequestHead,
+    call: &Call,
+    open: &mut Open,
+    asks_usage: bool,
+) -> Admitted
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let is_read = admit::is_read(call, gate.needs());
+    let mut read = Read { splicer: (is_read && asks_usage).then(Splicer::default), room: None };
+    let Some(exchange) = open.exchange() else { return Admitted::Odd };
+    if is_read && let Some(request) = exchange.direct_request() {
+        match read.all(client, context, gate.body_limit(), head, request).await {
+            Ok(()) => {}
+            Err(Short::Gone(error)) => return Admitted::Gone(error),
+            Err(Short::Unreadable(why)) => {
+                return Admitted::Refused(Sending::new(client, head), unreadable(why, gate.body_limit()));
+            }
+            // hyper says what is wrong.
+            Err(Short::Malformed) => return Admitted::Odd,
+        }
+    }
+    let facts = exchange.direct_request().map(|request| request.facts(is_read)).unwrap_or_default();
+    let refused = |client: &mut Client<IO>, refused| Admitted::Refused(Sending::new(client, head), refused);
+    let decided = match gate.decide_on(exchange, call, &facts, is_read) {
+        Ok(decided) => decided,
+        Err(error) => return refused(client, error),
+    };
+    let body = &client.input[head.length..];
+    let clamp = admit::clamp(call, &context.connection.provider, &head.parts.headers, &facts, &decided, |clamp| {
+        let mut framing = head.body;
+        // It was found well-formed when it was read.
+        framing.pass(body, |content| clamp.push(content)).ok();
+    });
+    let clamp = match clamp {
+        Ok(clamp) => clamp,
+        Err(error) => return refused(client, error),
+    };
+    let Read { splicer, room } = read;
+    let usage = splicer.and_then(Splicer::finish).map(Edits::from);
+    let Some(mut sending) = Sending::changed(client, head, clamp, usage, room) else { return Admitted::Odd };
+    let input = |request: &mut DirectRequest| request.estimated_input();
+    let input = if gate.needs().ask { exchange.direct_request().map_or(0, input) } else { 0 };
+    let ask = gate.ask(exchange, call, &decided, &facts, || input);
+    let reserving = gate.reserve(exchange, decided, &facts, ask, &context.drain);
+    match client.unless_gone(reserving).await {
+        Some(Ok(())) => Admitted::Passed(sending),
+        Some(Err(refused)) => {
+            sending.leave();
+            Admitted::Refused(sending, refused)
+        }
+        None => Admitted::Gone(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// What is learned of a body while it is read ahead.
+struct Read {
+    splicer: Option<Splicer>,
+    room: Option<Room>,
+}
+
+impl Read {
+    /// Reads all of it, of so many bytes at most.
+    async fn all<IO>(
+        &mut self,
+        client: &mut Client<IO>,
+        context: &Context,
+        limit: usize,
+        head: &RequestHead,
+        request: &mut DirectRequest,
+    ) -> Result<(), Short>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let is_chunked = head.body.is_chunked();
+        if head.content_length.is_some_and(|length| length > limit as u64) {
+            return Err(Short::Unreadable(Unreadable::TooLarge));
+        }
+        let (mut framing, mut at, mut content) = (head.body, head.length, 0);
+        loop {
+            let splicer = &mut self.splicer;
+            let look = |bytes: &[u8]| {
+                content += bytes.len();
+                request.look_ahead(bytes);
+                if is_chunked && let Some(splicer) = splicer {
+                    splicer.push(bytes);
+                }
+            };
+            at += framing.pass(&client.input[at..], look).map_err(|_malformed| Short::Malformed)?;
+            if framing.is_done() {
+                break;
+            }
+            // Chunks are worth what holds them.
+            if content > limit || client.input.len() > head.length + 2 * limit {
+                return Err(Short::Unreadable(Unreadable::TooLarge));
+            }
+            if !context.shared.splicing.has_room(&mut self.room, client.input.len()) {
+                return Err(Short::Unreadable(Unreadable::NoRoom));
+            }
+            match timeout(PATIENCE, std::future::poll_fn(|context| client.poll_input(context))).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Err(Short::Gone(io::ErrorKind::UnexpectedEof.into())),
+                Ok(Err(error)) => return Err(Short::Gone(error)),
+                Err(_elapsed) => return Err(Short::Unreadable(Unreadable::Slow)),
+            }
+        }
+        if content > limit {
+            return Err(Short::Unreadable(Unreadable::TooLarge));
+        }
+        let body = &client.input[head.length..at];
+        if !is_chunked && let Some(splicer) = &mut self.splicer {
+            // Most requests do not so much as mention a stream, and finding that out is quicker than reading them.
+            if STREAM.find(body).is_some() {
+                splicer.push(body);
+            }
+        }
+        Ok(())
+    }
+}
