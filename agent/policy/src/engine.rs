@@ -17,6 +17,8 @@ pub(crate) mod refusal;
 pub(crate) mod reservation;
 pub(crate) mod reserve;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use plan::{Books, Plan};
 pub use reservation::Reservation;
