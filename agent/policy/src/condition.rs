@@ -1,6 +1,6 @@
 use std::fmt;
-use std::panic::catch_unwind;
 use std::sync::{Arc, LazyLock};
+use std::thread;
 
 use cel::common::types::CelBool;
 use cel::{Context, Env, ExecutionError, IdedExpr, Value};
@@ -17,8 +17,10 @@ use regexes::Regex;
 
 /// Longest text of a condition, in bytes.
 const LONGEST: usize = 4096;
-/// How deep brackets may be nested: the parser takes several frames of the stack for each.
+/// How deep brackets may be nested: the parser takes twenty frames of the stack for each.
 const DEEPEST: usize = 16;
+/// The stack that the parser gets, which is generated, recurses, and counts only some of it. It is no more than a number until used.
+const STACK: usize = 32 << 20;
 
 /// The language.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
@@ -58,6 +60,20 @@ impl Condition {
         if nesting(text) > DEEPEST {
             return Err(BadCondition(format!("brackets are nested more than {DEEPEST} deep; use several rules")));
         }
+        // Whatever comes of the parser stays in its thread: should it panic, the text is refused and the agent goes on.
+        let compile = || Self::compile_here(text);
+        let compiled = thread::scope(|scope| {
+            let builder = thread::Builder::new().name("condition".into()).stack_size(STACK);
+            builder.spawn_scoped(scope, compile).map(thread::ScopedJoinHandle::join)
+        });
+        match compiled {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(_)) => Err(unreadable()),
+            Err(error) => Err(BadCondition(format!("there is no thread to compile it with: {error}; try again"))),
+        }
+    }
+
+    fn compile_here(text: &str) -> Result<Self, BadCondition> {
         let mut expression = parse(text)?;
         let checked = check::check(&mut expression).map_err(BadCondition)?;
         let (regexes, needs_body) = (checked.regexes, checked.needs_body);
@@ -101,7 +117,7 @@ impl Condition {
     /// Evaluates it for a call of which nothing is known and one of which everything is: what compares a number with a text fails
     /// for both, and is better told to who wrote it.
     fn try_out(&self) -> Result<(), BadCondition> {
-        facts::examples(|facts| match self.run(facts) {
+        facts::examples(&self.compiled.regexes, |facts| match self.run(facts) {
             Err(
                 error @ (ExecutionError::NoSuchOverload(_)
                 | ExecutionError::UnexpectedType { .. }
@@ -127,22 +143,38 @@ fn root<'a>() -> &'a Context<'a, 'a> {
     &ROOT
 }
 
-/// Reads the text. The parser is generated code of others: should it panic, the text is refused and the agent goes on.
+/// Reads the text.
 fn parse(text: &str) -> Result<IdedExpr, BadCondition> {
-    let parsed = catch_unwind(|| {
-        let parser = ENV.parser().max_recursion_depth(64);
-        parser.parse(text).map_err(|errors| errors.errors.first().map(|error| (error.pos, error.msg.clone())))
-    });
-    match parsed {
-        Ok(Ok(expression)) => Ok(expression),
-        Ok(Err(Some(((line, column), message)))) => {
-            let place = if line > 1 { format!("line {line}, column {column}") } else { format!("column {column}") };
-            Err(BadCondition(format!("{}, at {place}", message.trim_start_matches("Syntax error: "))))
+    ENV.parser().max_recursion_depth(64).parse(text).map_err(|errors| {
+        let Some(error) = errors.errors.first() else { return unreadable() };
+        let (line, column) = error.pos;
+        let place = if line > 1 { format!("line {line}, column {column}") } else { format!("column {column}") };
+        match complaint(&error.msg) {
+            Some(complaint) => BadCondition(format!("{complaint}, at {place}")),
+            None => unreadable(),
         }
-        Ok(Err(None)) | Err(_) => {
-            Err(BadCondition("this cannot be read as CEL; see cel.dev for how it is written".into()))
-        }
+    })
+}
+
+/// What the parser says, in words that do not ask for its grammar. `None` where those are of its insides.
+fn complaint(message: &str) -> Option<String> {
+    let message = message.trim_start_matches("Syntax error: ");
+    let token = message.find('\'').map_or("", |at| &message[at..]);
+    let token = token.split(" expecting ").next().unwrap_or_default();
+    let token: String = token.chars().take(40).collect();
+    if message.contains("Recursion limit") {
+        return Some("it is nested too deep; use several rules".to_owned());
     }
+    if ["mismatched", "extraneous", "no viable", "token recog", "missing"].iter().any(|kind| message.starts_with(kind))
+    {
+        let ends = token.is_empty() || token.contains("<EOF>");
+        return Some(if ends { "it ends too early".to_owned() } else { format!("{token} is out of place") });
+    }
+    message.starts_with("invalid").then(|| message.split(':').next().unwrap_or_default().to_owned())
+}
+
+fn unreadable() -> BadCondition {
+    BadCondition("this cannot be read as CEL; see cel.dev for how it is written".into())
 }
 
 /// How deep brackets are nested, those in texts included.
@@ -181,3 +213,6 @@ fn describe(error: &ExecutionError) -> String {
         _ => "it could not be evaluated".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,3 +214,6 @@ impl Selector {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

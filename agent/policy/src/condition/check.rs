@@ -4,8 +4,9 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use super::facts::{ALONE, CALLER, IN_BODY, LABEL, REGEX, REQUEST};
 use super::regexes::Regex;
 
-/// How deep an expression may be. Evaluating it takes a frame of the stack for each.
-const DEEPEST: usize = 64;
+/// How deep an expression may be. Evaluating it takes frames of the stack for each, 40 KiB where they are not optimised. A chain of
+/// `&&` or `||` is as deep as the logarithm of its length.
+const DEEPEST: usize = 24;
 
 /// What a condition may call beside operators. Others cost too much, make lists, or have no use here.
 const FUNCTIONS: [&str; 22] = [
@@ -33,7 +34,8 @@ const FUNCTIONS: [&str; 22] = [
     "getMilliseconds",
 ];
 
-const OPERATORS: [(&str, &str); 17] = [
+const OPERATORS: [(&str, &str); 18] = [
+    (operators::INDEX, "[]"),
     (operators::CONDITIONAL, "?:"),
     (operators::LOGICAL_AND, "&&"),
     (operators::LOGICAL_OR, "||"),
@@ -146,6 +148,9 @@ impl Checker {
             return Ok(Some(format!("{of}.{field}")));
         }
         if !is_labels(&select.operand) {
+            // What it is a field of may be misspelt.
+            self.walk(&mut select.operand, depth)?;
+            let field = &select.field;
             return Err(format!("only caller, request and caller.labels have fields, and so there is no {field}"));
         }
         if select.test {

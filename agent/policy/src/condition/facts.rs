@@ -122,7 +122,7 @@ fn timestamp<'b>(at: Timestamp) -> Option<CowVal<'b, 'b>> {
 }
 
 /// A call of which nothing is known, and one of which everything is.
-pub(super) fn examples<E>(mut with: impl FnMut(&Facts<'_>) -> Result<(), E>) -> Result<(), E> {
+pub(super) fn examples<E>(regexes: &[Regex], mut with: impl FnMut(&Facts<'_>) -> Result<(), E>) -> Result<(), E> {
     let some = || Some(Arc::from("x"));
     let labels = vec![(Arc::from("x"), Arc::from("x"))];
     let pod = Pod { uid: Arc::from("x"), name: some(), namespace: some(), service_account: some(), labels };
@@ -153,7 +153,7 @@ pub(super) fn examples<E>(mut with: impl FnMut(&Facts<'_>) -> Result<(), E>) -> 
         user_agent: None,
     };
     let named = Named::default();
-    with(&Facts { subject: &nothing, named: &named, now, regexes: &[] })?;
+    with(&Facts { subject: &nothing, named: &named, now, regexes })?;
     caller.program = Arc::from("x");
     caller.executable = Some(PathBuf::from("x"));
     (caller.unit, caller.system_unit, caller.cgroup, caller.container) = (some(), some(), some(), some());
@@ -173,5 +173,5 @@ pub(super) fn examples<E>(mut with: impl FnMut(&Facts<'_>) -> Result<(), E>) -> 
         user_agent: Some("x"),
     };
     let named = Named { team: some(), cost_center: some() };
-    with(&Facts { subject: &all, named: &named, now, regexes: &[] })
+    with(&Facts { subject: &all, named: &named, now, regexes })
 }
