@@ -279,3 +279,6 @@ impl fmt::Debug for SocketHold {
         f.debug_struct("SocketHold").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
