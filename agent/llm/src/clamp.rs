@@ -70,6 +70,7 @@ pub enum ClampError {
 
 /// Looks for what to edit so that no answer has more output tokens than a limit, in a body cut anywhere. Memory is bounded whatever
 /// the body's size. What has no such answers, such as embeddings, needs no edit.
+#[expect(clippy::struct_excessive_bools, reason = "each is another reason to edit nothing")]
 pub struct Clamp {
     plan: Option<Plan>,
     limit: u64,
@@ -201,18 +202,28 @@ impl Clamp {
     fn edits(&self, plan: &Plan) -> Option<Edits> {
         let mut edits = Edits::default();
         let text = self.limit.to_string();
-        for value in self.values.iter().flatten() {
+        let mut replace = |value: &Value| {
+            let (start, end) = value.span()?;
+            edits.add(Edit { start, end, text: text.clone().into() }).ok()
+        };
+        let is_said = |value: &&Value| !value.is_null();
+        for value in self.values.iter().flatten().filter(is_said) {
             let is_small = match value.held() {
                 Held::Number(0) => plan.takes_zero,
                 Held::Number(number) => number <= self.limit,
                 Held::Other => false,
             };
             if !is_small {
-                let (start, end) = value.span()?;
-                edits.add(Edit { start, end, text: text.clone().into() }).ok()?;
+                replace(value)?;
             }
         }
-        if self.values.iter().any(Option::is_some) {
+        if self.values.iter().flatten().any(|value| is_said(&value)) {
+            self.add_needed(plan, &text, &mut edits)?;
+            return Some(edits);
+        }
+        // A `null` is as good as nothing, and OpenAI refuses two parameters.
+        if let Some(value) = self.values.iter().flatten().next() {
+            replace(value)?;
             return Some(edits);
         }
         let member = format!("\"{}\":{text}", plan.insert);
@@ -223,6 +234,21 @@ impl Clamp {
             (Some(_), Some(Parent::Object(object))) => insertion(object, &member)?,
         };
         Some(edit.into())
+    }
+
+    /// Adds the parameter that has to be there, where only others are.
+    fn add_needed(&self, plan: &Plan, text: &str, edits: &mut Edits) -> Option<()> {
+        let Some(needed) = plan.needed else { return Some(()) };
+        let index = plan.names.iter().position(|name| *name == needed)?;
+        let edit = match &self.values[index] {
+            Some(value) if !value.is_null() => return Some(()),
+            Some(value) => {
+                let (start, end) = value.span()?;
+                Edit { start, end, text: text.to_owned().into() }
+            }
+            None => insertion(self.top, &format!("\"{needed}\":{text}"))?,
+        };
+        edits.add(edit).ok()
     }
 
     fn token(&mut self, token: Token<'_>) {

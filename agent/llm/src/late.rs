@@ -49,9 +49,11 @@ impl Boundary {
         }
         let essence = content_type?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let form = match &*essence {
-            "text/event-stream" => Form::Events(Lines::events()),
+            "text/event-stream" => Form::Events(Lines::of_events()),
             "application/vnd.amazon.eventstream" => Form::Frames(Frames::default()),
-            "application/x-ndjson" | "application/stream+json" | "application/jsonl" => Form::Lines(Lines::lines()),
+            "application/x-ndjson" | "application/stream+json" | "application/jsonl" => {
+                Form::Lines(Lines::one_a_line())
+            }
             "application/json" if call.api == Api::GenerateContent && call.stream_in_path == Some(true) => {
                 Form::Array(Elements::default())
             }
@@ -107,7 +109,7 @@ impl Boundary {
                 let mut data = refusal.openai();
                 data["error"] = refusal.openai();
                 data["type"] = "error".into();
-                data["sequence_number"] = lines.count().into();
+                data["sequence_number"] = lines.events().into();
                 (Some("error"), data)
             }
             // Not as data: so it is how SDKs know it. They also want it to be the last thing.

@@ -16,7 +16,7 @@ use crate::{
     multipart::{self, Fields},
     response::{is_readable, reads_text},
     usage::ServiceTier,
-    worst::estimate_input,
+    worst::estimate_input_of,
 };
 
 /// What a request said about itself. All but the first two is read where a policy asks for it, by [`RequestMeter::for_policy`].
@@ -149,10 +149,10 @@ impl RequestMeter {
         }
     }
 
-    /// How many input tokens it is at most, as far as it came, by [`estimate_input`].
+    /// How many input tokens it is at most, as far as it came, as [`estimate_input`](crate::estimate_input) has it.
     pub fn estimated_input(&self) -> u64 {
         let body = self.body.as_ref().and_then(|body| body.get_ref()).or(self.ended.as_ref().map(|ended| &ended.body));
-        body.map_or(0, |body| estimate_input(body.text.so_far(), &self.facts()))
+        body.map_or(0, |body| estimate_input_of(self.api, body.text.so_far(), &self.facts()))
     }
 
     /// The body has ended.

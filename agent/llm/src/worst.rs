@@ -21,14 +21,21 @@ const FILE_BYTES: u64 = 20;
 /// How many bytes of a body that was not read as text are a token. No script needs fewer in o200k's eyes.
 const BODY_BYTES: u64 = 2;
 
+/// How many bytes of sound are a token, at 6 kbit/s and the ten tokens a second of gpt-4o-transcribe.
+const SOUND_BYTES: u64 = 64;
+
+/// The most that a request for images is read to be: a prompt of 32 000 characters, and the sixteen images that can be edited at once.
+const IMAGE_REQUEST: u64 = 16 * IMAGE + 16_000;
+
 /// How many tokens a call reads, at most, by what was seen of it: `text` is what the model is given to read.
 ///
 /// It is meant to be too high rather than too low, by two fifths for most texts: of those that it was fitted to, 99 in 100 are fewer
 /// tokens to OpenAI's o200k_base. Claude's vocabularies count more, so for Claude it is a quarter more. What the provider adds of its
 /// own cannot be seen: an earlier conversation that the request names, what its tools bring in, prompts it keeps.
 pub fn estimate_input(text: &Sample, facts: &RequestFacts) -> u64 {
+    let has_else = facts.images > 0 || facts.files > 0;
     let text_bytes = text.bytes();
-    let words = if text.is_empty() { facts.body_bytes / BODY_BYTES } else { estimate_highly(text) };
+    let words = if text.is_empty() && !has_else { facts.body_bytes / BODY_BYTES } else { estimate_highly(text) };
     let is_claude = facts.model.as_deref().is_some_and(|model| model.contains("claude"));
     let words = if is_claude { words.saturating_add(words / 4) } else { words };
     let images = u64::from(facts.images).saturating_mul(IMAGE);
@@ -39,8 +46,17 @@ pub fn estimate_input(text: &Sample, facts: &RequestFacts) -> u64 {
     words.saturating_add(images).saturating_add(files)
 }
 
+/// The same, for what is not text as well.
+pub(crate) fn estimate_input_of(api: Api, text: &Sample, facts: &RequestFacts) -> u64 {
+    match api {
+        Api::Transcription => facts.body_bytes / SOUND_BYTES,
+        Api::Images => (facts.body_bytes / BODY_BYTES).min(IMAGE_REQUEST),
+        _ => estimate_input(text, facts),
+    }
+}
+
 /// How many tokens the answers to a call have at most, all choices together. `assumed` is for an answer of a model whose largest is not
-/// known, where the request does not say either.
+/// known, where the request does not say either. A server that does not go by what the request says may write more.
 pub fn largest_output(call: &Call, facts: &RequestFacts, assumed: u64) -> u64 {
     let choices = u64::from(facts.choices.unwrap_or(1).max(1));
     let each = match call.operation {

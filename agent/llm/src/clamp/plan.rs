@@ -15,6 +15,8 @@ pub(super) struct Plan {
     pub(super) names: &'static [&'static str],
     /// The one that is added where there is none.
     pub(super) insert: &'static str,
+    /// The one that must be there, whatever others are: servers that do not know the others pass over them.
+    pub(super) needed: Option<&'static str>,
     /// Whether zero is as small as it seems. Elsewhere it stands for no bound.
     pub(super) takes_zero: bool,
     /// Whether a budget for thinking must be smaller.
@@ -30,6 +32,7 @@ impl Plan {
             // Its own models take no other, or any; those who follow OpenAI know the older name.
             Api::ChatCompletions => Self {
                 insert: if is_openai { "max_completion_tokens" } else { "max_tokens" },
+                needed: (!knows_newer(provider)).then_some("max_tokens"),
                 takes_zero: is_openai,
                 ..Self::top(&["max_completion_tokens", "max_tokens"])
             },
@@ -66,7 +69,7 @@ impl Plan {
             [first, ..] => *first,
             [] => "",
         };
-        Self { parents: &[], names, insert, takes_zero: false, thinks: false }
+        Self { parents: &[], names, insert, needed: None, takes_zero: false, thinks: false }
     }
 
     /// By whose model it is.
@@ -98,6 +101,25 @@ impl Plan {
     pub(super) fn parameter(&self) -> &'static str {
         self.insert
     }
+}
+
+/// Whether the provider goes by `max_completion_tokens`, as its reference says; some of them refuse a request with both names.
+fn knows_newer(provider: &Provider) -> bool {
+    const KNOW_IT: [&str; 12] = [
+        "anthropic",
+        "azure.ai.inference",
+        "cerebras",
+        "fireworks",
+        "gcp.gemini",
+        "gcp.vertex_ai",
+        "github.copilot",
+        "github.models",
+        "groq",
+        "openrouter",
+        "vercel",
+        "x_ai",
+    ];
+    is_openai(provider) || KNOW_IT.contains(&&*provider.name)
 }
 
 /// OpenAI's own servers, and Azure's of its models.

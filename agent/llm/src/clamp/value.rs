@@ -41,6 +41,11 @@ impl Value {
         }
     }
 
+    /// Whether it says nothing.
+    pub(super) fn is_null(&self) -> bool {
+        self.kind == Kind::Null
+    }
+
     /// Where it stands.
     pub(super) fn span(&self) -> Option<(usize, usize)> {
         Some((self.start, self.end?))

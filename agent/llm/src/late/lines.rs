@@ -8,6 +8,7 @@ enum End {
 }
 
 /// The state between two pieces of text in lines that end with LF, CR LF, or CR (HTML Living Standard, § 9.2.6).
+#[expect(clippy::struct_excessive_bools, reason = "each is told by another byte")]
 pub(super) struct Lines {
     end: End,
     /// Nothing of the line has come.
@@ -24,12 +25,12 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Events that a blank line ends.
-    pub(super) fn events() -> Self {
+    pub(super) fn of_events() -> Self {
         Self::new(End::BlankLine)
     }
 
     /// Events of a line each.
-    pub(super) fn lines() -> Self {
+    pub(super) fn one_a_line() -> Self {
         Self::new(End::Line)
     }
 
@@ -47,7 +48,7 @@ impl Lines {
     }
 
     /// How many events have ended.
-    pub(super) fn count(&self) -> u64 {
+    pub(super) fn events(&self) -> u64 {
         self.events
     }
 

@@ -17,7 +17,7 @@ use super::{anthropic, bedrock, gemini, openai};
 use crate::catalogue::Dialect;
 
 /// The longest that SDKs wait on a server's word. What lasts longer, they would try again for nothing.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Why a policy refuses a call, for its caller.
 #[derive(Debug, Clone, Copy)]
@@ -182,7 +182,7 @@ fn span(time: Duration) -> String {
 mod tests {
     use super::*;
 
-    const NOW: Duration = Duration::from_secs(1_795_420_800);
+    const NOW: Duration = Duration::from_hours(498_728);
 
     fn refusal(cause: RefusalCause, status: u16, after: Option<Duration>) -> PolicyRefusal<'static> {
         PolicyRefusal {
@@ -226,8 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_in_the_form_of_the_provider() {
-        let allowance =
-            Allowance { is_tokens: true, limit: 100_000, remaining: 5, reset: Duration::from_millis(360_000) };
+        let allowance = Allowance { is_tokens: true, limit: 100_000, remaining: 5, reset: Duration::from_mins(6) };
         let refusal = PolicyRefusal { allowance: Some(allowance), ..refusal(RefusalCause::Limit, 429, None) };
         let (headers, _) = answer(&refusal, Dialect::OpenAi);
         assert_eq!(headers["x-ratelimit-limit-tokens"], "100000");

@@ -233,22 +233,38 @@ pub(super) struct Told {
 enum Said {
     #[default]
     Nothing,
+    Null,
     Number(u64),
     /// It says that there is no bound, or says what no provider reads.
     NoNumber,
+}
+
+impl Said {
+    /// Said again, perhaps in another case: servers differ in which they take, so it is the one that bounds least.
+    fn and(self, again: Self) -> Self {
+        match (self, again) {
+            (Self::Nothing, other) | (other, Self::Nothing) => other,
+            (Self::Null, Self::Null) => Self::Null,
+            (Self::Number(one), Self::Number(other)) => Self::Number(one.max(other)),
+            _ => Self::NoNumber,
+        }
+    }
 }
 
 impl Told {
     pub(super) fn field(&mut self, place: Place, value: Value<'_>) {
         match (place, value) {
             (Most(name), value) => {
-                self.most[usize::from(name)] = whole(value).map_or(Said::NoNumber, Said::Number);
+                self.say(name, whole(value).map_or(Said::NoNumber, Said::Number));
             }
             (MostIn(name), Value::End) => {
                 let count = &mut self.most_in[usize::from(name)];
                 *count = count.saturating_add(1);
             }
-            (Choices(name), value) => self.choices[usize::from(name)] = whole(value),
+            (Choices(name), value) => {
+                let choices = &mut self.choices[usize::from(name)];
+                *choices = whole(value).max(*choices);
+            }
             (Prompt, Value::Text(_)) => self.prompts = self.prompts.saturating_add(1),
             (EndUser(rank), Value::Text(name)) => self.end_user[usize::from(rank)] = end_user(name),
             (PartType, Value::Text(kind)) => self.part(kind),
@@ -266,13 +282,17 @@ impl Told {
     /// A `null`, or a text too long to be read: what it is about was said, and not what.
     pub(super) fn unread(&mut self, place: Place) {
         match place {
-            Most(name) => self.most[usize::from(name)] = Said::Nothing,
-            Choices(name) => self.choices[usize::from(name)] = None,
+            Most(name) => self.say(name, Said::Null),
             EndUser(rank) => self.end_user[usize::from(rank)] = None,
             Prompt => self.prompts = self.prompts.saturating_add(1),
             Image => self.image(),
             _ => {}
         }
+    }
+
+    fn say(&mut self, name: u8, said: Said) {
+        let most = &mut self.most[usize::from(name)];
+        *most = most.and(said);
     }
 
     fn part(&mut self, kind: &str) {
@@ -302,7 +322,7 @@ impl Told {
         let mut most = None;
         for said in self.most {
             match said {
-                Said::Nothing => {}
+                Said::Nothing | Said::Null => {}
                 // Claude is asked for nothing to have its cache filled.
                 Said::Number(0) if api != Api::Messages => return None,
                 Said::Number(number) => most = most.max(Some(number)),

@@ -146,3 +146,24 @@ fn choices_multiply_and_what_writes_nothing_has_no_answer() {
     let gemini = call("generativelanguage.googleapis.com", "/v1beta/models/x:streamGenerateContent");
     assert_eq!(largest_output(&gemini, &RequestFacts::default(), 999), 999);
 }
+
+#[test]
+fn sounds_and_pictures_are_not_taken_for_text() {
+    let estimated = |path: &str, content_type: &str, body: &[u8]| {
+        let mut meter = RequestMeter::for_policy(&call("api.openai.com", path), Some(content_type), None);
+        meter.push(body);
+        meter.estimated_input()
+    };
+    let form =
+        [&b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"[..], &[7; 640_000]].concat();
+    let sound = estimated("/v1/audio/transcriptions", "multipart/form-data; boundary=b", &form);
+    assert!((10_000..10_100).contains(&sound), "{sound}");
+    assert_eq!(estimated("/v1/images/edits", "multipart/form-data; boundary=b", &form), 41_600);
+    assert_eq!(estimated("/v1/images/generations", "application/json", &[b' '; 100]), 50);
+    let image = format!(
+        r#"{{"messages":[{{"content":[{{"type":"image_url","image_url":{{"url":"{}"}}}}]}}]}}"#,
+        "A".repeat(1 << 20)
+    );
+    let image = estimated("/v1/chat/completions", "application/json", image.as_bytes());
+    assert!((1_600..1_650).contains(&image), "{image}");
+}

@@ -45,6 +45,7 @@ fn the_largest_answer_is_read_where_each_api_has_it() {
         (CHAT, r#"{"max_tokens":"77"}"#),
         (CHAT, r#"{"messages":[{"max_tokens":5}],"max_completion_tokens":77,"max_tokens":5}"#),
         (CHAT, r#"{"max_tokens":5,"max_tokens":77}"#),
+        (CHAT, r#"{"max_tokens":77,"Max_Tokens":5}"#),
         (CHAT, r#"{"max_\u0074okens":77}"#),
         (LEGACY, r#"{"max_tokens":77}"#),
         (RESPONSES, r#"{"max_output_tokens":77}"#),
@@ -71,6 +72,7 @@ fn what_bounds_nothing_is_no_bound() {
         (CHAT, "{}"),
         (CHAT, r#"{"max_tokens":null}"#),
         (CHAT, r#"{"max_tokens":5,"max_tokens":null}"#),
+        (CHAT, r#"{"max_tokens":null,"max_tokens":5}"#),
         (CHAT, r#"{"max_tokens":-1}"#),
         (CHAT, r#"{"max_tokens":0}"#),
         (CHAT, r#"{"max_tokens":true}"#),
@@ -90,7 +92,7 @@ fn what_bounds_nothing_is_no_bound() {
 fn answers_are_counted_over_choices_and_prompts() {
     let choices = |to, body| facts(to, body).choices;
     assert_eq!(choices(CHAT, r#"{"n":3}"#), Some(3));
-    assert_eq!(choices(CHAT, r#"{"n":3,"n":null}"#), None);
+    assert_eq!(choices(CHAT, r#"{"n":3,"N":1}"#), Some(3));
     assert_eq!(choices(LEGACY, r#"{"n":2,"best_of":5,"prompt":"x"}"#), Some(5));
     assert_eq!(choices(LEGACY, r#"{"n":2,"prompt":["a","b","c"]}"#), Some(6));
     let long = format!(r#"{{"prompt":["a","{}"]}}"#, "x".repeat(5_000));
