@@ -158,3 +158,6 @@ impl Selectors {
             .any(|(selector, when)| selector.needs_body() || when.as_ref().is_some_and(Condition::needs_body))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use foldhash::{HashMap, HashMapExt};
 use crate::selector::{Key, Values};
 use crate::{Field, Selector};
 
-/// So many are looked at one by one rather than indexed further.
-const FEW: usize = 16;
+/// So many are looked at one by one rather than indexed further. Fewer in tests, so that their short lists are indexed too.
+const FEW: usize = if cfg!(test) { 2 } else { 16 };
 /// Different lengths of beginnings, and of ends, that are looked up for one field. Others are cut to the next shorter.
 const LENGTHS: usize = 12;
 /// How deep it goes: how many fields are looked up to come to one list.
