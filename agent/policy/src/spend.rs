@@ -7,3 +7,5 @@ pub(crate) mod clock;
 pub(crate) mod groups;
 pub(crate) mod line;
 pub(crate) mod meter;
+#[cfg(test)]
+mod tests;

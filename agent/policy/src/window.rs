@@ -5,6 +5,9 @@ use jiff::{Span, Timestamp, Zoned};
 
 use crate::{Unit, Window};
 
+#[cfg(test)]
+mod tests;
+
 /// One window, in seconds of Unix time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
