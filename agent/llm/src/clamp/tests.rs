@@ -301,6 +301,32 @@ fn messages_on_a_websocket_are_clamped_in_both_shapes() {
     );
 }
 
+#[test]
+fn a_clamp_and_the_question_for_usage_go_into_one_body() {
+    for (body, expected) in [
+        (
+            r#"{"stream":true}"#,
+            r#"{"stream":true,"max_completion_tokens":100,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"max_tokens":500,"stream_options":null,"stream":true}"#,
+            r#"{"max_tokens":100,"stream_options":{"include_usage":true},"stream":true}"#,
+        ),
+        (
+            r#"{"stream_options":{},"stream":true,"max_tokens":null,"max_completion_tokens":900}"#,
+            r#"{"stream_options":{"include_usage":true},"stream":true,"max_tokens":null,"max_completion_tokens":100}"#,
+        ),
+    ] {
+        let mut edits = clamp_with(&call(CHAT), &HeaderMap::new(), body.as_bytes(), 100).unwrap();
+        let mut splicer = crate::Splicer::default();
+        splicer.push(body.as_bytes());
+        edits.extend(splicer.finish().unwrap().into()).unwrap();
+        let mut edited = Vec::new();
+        edits.write(body.as_bytes(), &mut edited);
+        assert_eq!(String::from_utf8(edited).unwrap(), expected);
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Json> {
     let key = prop::sample::select(
         &[
