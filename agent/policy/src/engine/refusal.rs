@@ -115,6 +115,8 @@ pub(crate) fn of_limit(limit: &Limit, group: &str, full: Full, waited: Duration,
         format!("Limit \"{name}\" is reached, and too many calls wait for it: it allows {much}. Try again shortly.")
     } else if let Some(room_in) = room_in {
         format!("Limit \"{name}\" is reached: it allows {much}. Try again in {}.", seconds(room_in))
+    } else if shortage.is_none() {
+        format!("Limit \"{name}\" is reached, and other calls wait for it: it allows {much}. Try again shortly.")
     } else {
         format!("Limit \"{name}\" is reached: it allows {much}. Try again when a call has ended.")
     };

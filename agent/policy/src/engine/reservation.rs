@@ -83,6 +83,19 @@ impl Reservation {
         refused.map_or(Ok(()), Err)
     }
 
+    /// The answer is here as a whole. Its place among calls at a time is given back before the caller can know, who may make another
+    /// call at once; all else is for [`Self::settle`].
+    pub fn leave(&mut self) {
+        let Some(plan) = &self.plan else { return };
+        self.held.retain(|held| {
+            let is_place = matches!(held.of, Of::Place);
+            if is_place {
+                held.cell.settle(held.taken, 0, plan.clock.now()).wake();
+            }
+            !is_place
+        });
+    }
+
     /// The call has ended: the difference is given back, or charged. Gives what is to stand on the ledger, and what to tell.
     ///
     /// What the provider does not charge for gives all back, save the count of requests. Where a call's client left, it is what is

@@ -245,8 +245,9 @@ impl Attempt {
         let Some(first) = self.stand_in(blocked, deadline, since, now, caller) else {
             return Err(self.refuse(blocked, since, now, true));
         };
-        let room_at = first.shortage.and_then(|shortage| shortage.room_in).map(|room_in| now.saturating_add(room_in));
-        let until = room_at.map_or(deadline, |room_at| room_at.min(deadline));
+        // Only who is in front watches the time, so that what refills wakes one. The others are woken when it is their turn.
+        let room_in = first.shortage.filter(|_| first.is_in_front).and_then(|shortage| shortage.room_in);
+        let until = room_in.map_or(deadline, |room_in| now.saturating_add(room_in).min(deadline));
         let Some(place) = self.line.as_ref().and_then(|line| line.place.as_ref()) else { return Ok(()) };
         let mut timer = pin!(sleep_until(clock.instant(until)));
         let is_out = poll_fn(|context| match place.cell.stand(place.order, context.waker()) {

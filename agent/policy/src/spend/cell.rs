@@ -50,6 +50,8 @@ pub(crate) struct Blocked {
     pub(crate) claim: usize,
     /// Why; `None` where there is room, and others wait for it.
     pub(crate) shortage: Option<Shortage>,
+    /// It is this call's turn: when there is room, it has to try by itself.
+    pub(crate) is_in_front: bool,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -140,12 +142,13 @@ pub(crate) fn take_all(claims: &[Claim], order: u64, now: u64) -> Result<Vec<usi
             wakes.push(state.appoint(now, true));
         }
         let shortage = state.meter.shortage(claim.need, claim.bound);
-        let may_try = state.line.as_ref().is_none_or(|line| line.lets(order));
+        let front = state.line.as_ref().and_then(|line| line.front());
+        let may_try = front.is_none_or(|front| front == order);
         if shortage.is_none() && (may_try || claim.lack != Lack::Refuse) {
             continue;
         }
         match claim.lack {
-            Lack::Refuse => blocked.push(Blocked { claim: place, shortage }),
+            Lack::Refuse => blocked.push(Blocked { claim: place, shortage, is_in_front: front == Some(order) }),
             Lack::Overdraw | Lack::Skip => lacking.push(place),
         }
     }

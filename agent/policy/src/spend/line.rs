@@ -80,11 +80,10 @@ impl Line {
         self.length == 0
     }
 
-    /// Whether somebody may take something: who is in front, or anybody where nobody waits.
-    ///
-    /// Where nobody is in front, all that wait have too little time for what they need: they hold nobody up.
-    pub(crate) fn lets(&self, order: u64) -> bool {
-        self.front.is_none_or(|front| front == order)
+    /// Who alone may take something. Where nobody is in front, all that wait have too little time for what they need, and hold
+    /// nobody up.
+    pub(crate) fn front(&self) -> Option<u64> {
+        self.front
     }
 
     /// Puts somebody in, before those of the same caller that came later. The error is a line that is too long.
