@@ -17,7 +17,7 @@ pub use audit::{Audit, Figures, Settings, Trouble};
 pub use entry::{Entry, What, Who};
 pub use error::AuditError;
 pub use files::CURRENT;
-pub use verify::{Break, Report, Why, verify};
+pub use verify::{Break, Noted, Report, Why, verify};
 #[doc(hidden)]
 pub use verify::{check_bytes, example};
 

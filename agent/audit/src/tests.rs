@@ -10,6 +10,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn verify(path: &Path) -> Result<Report, AuditError> {
+    super::verify(path, None)
+}
+
 /// Waits for what is about to be; the limit is for tests that fail.
 fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -110,6 +114,25 @@ fn what_is_changed_removed_or_moved_is_found_where_it_is() {
     assert_eq!(verify(directory).unwrap().first, Some(2));
     assert_eq!(with(&|lines| drop(lines.pop())), None);
     assert_eq!(verify(directory).unwrap().last.unwrap().0, 3);
+}
+
+#[test]
+fn a_line_noted_elsewhere_shows_that_the_end_was_removed_or_all_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (directory, other) = (folder.path().join("one"), folder.path().join("other"));
+    write(&directory, &["a", "b", "c"]);
+    let (line, hash) = verify(&directory).unwrap().last.unwrap();
+    let noted: Noted = format!("{line}:{hash}").parse().unwrap();
+    let is_there = |directory: &Path| super::verify(directory, Some(noted.clone())).unwrap().is_as_noted;
+    assert_eq!(is_there(&directory), Some(true));
+    write(&directory, &["d"]);
+    assert_eq!(is_there(&directory), Some(true));
+    let lines = lines(&directory);
+    rewrite(&directory, &lines[..2]);
+    assert_eq!(is_there(&directory), Some(false));
+    write(&other, &["x", "y", "z", "d"]);
+    assert_eq!(is_there(&other), Some(false));
+    assert!("3:abc".parse::<Noted>().is_err());
 }
 
 #[test]

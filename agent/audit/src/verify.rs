@@ -31,8 +31,31 @@ pub struct Report {
     pub dropped: u64,
     /// Whether the last file ends within a line: it is being written, or was torn and nothing came after.
     pub is_unfinished: bool,
+    /// Whether the line that was noted elsewhere stands there as it was noted; none where none was asked for.
+    pub is_as_noted: Option<bool>,
     /// Where the lines are not what was written.
     pub broken: Option<Break>,
+}
+
+/// A line's number and hash, noted elsewhere at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// The number.
+    pub line: u64,
+    /// The hash, in hexadecimal.
+    pub hash: String,
+}
+
+impl std::str::FromStr for Noted {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "it should be a line's number, a colon and 64 hexadecimal digits, as the end of the audit is told in the log";
+        let (line, hash) = text.split_once(':').ok_or(wrong)?;
+        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let line = line.parse().ok().filter(|_| is_hash).ok_or(wrong)?;
+        Ok(Self { line, hash: hash.to_ascii_lowercase() })
+    }
 }
 
 /// The first line that does not go with the one before.
@@ -74,11 +97,12 @@ impl fmt::Display for Why {
     }
 }
 
-/// Reads all of an audit: of a directory, its files in their order; of a file, that one alone.
-pub fn verify(path: &Path) -> Result<Report, AuditError> {
+/// Reads all of an audit: of a directory, its files in their order; of a file, that one alone. A line that was noted elsewhere
+/// is looked for: that shows what the chain alone cannot, that lines at the end were removed or all was written anew.
+pub fn verify(path: &Path, noted: Option<Noted>) -> Result<Report, AuditError> {
     let failed = |source| AuditError::File { path: path.into(), source };
+    let mut check = Check::new(noted);
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
-        let mut check = Check::default();
         check.read(path, open(path)?).map_err(failed)?;
         return Ok(check.end());
     }
@@ -91,7 +115,6 @@ pub fn verify(path: &Path) -> Result<Report, AuditError> {
     let identity = |file: &File| file.metadata().map(|data| (data.dev(), data.ino()));
     let current_identity = current.as_ref().map(identity).transpose().map_err(failed)?;
     let mut older: VecDeque<PathBuf> = older(path)?.into();
-    let mut check = Check::default();
     while let Some(path) = older.pop_front() {
         let failed = |source| AuditError::File { path: path.clone(), source };
         let file = match open(&path) {
@@ -132,9 +155,15 @@ struct Check {
     end: Option<End>,
     /// A line that is none, which the next one should say is torn.
     torn: Option<(Hash, Break)>,
+    noted: Option<Noted>,
 }
 
 impl Check {
+    fn new(noted: Option<Noted>) -> Self {
+        let report = Report { is_as_noted: noted.as_ref().map(|_| false), ..Report::default() };
+        Self { report, noted, ..Self::default() }
+    }
+
     fn read(&mut self, path: &Path, from: impl Read) -> io::Result<()> {
         self.report.files += 1;
         let mut from = BufReader::with_capacity(LONGEST, from);
@@ -186,6 +215,9 @@ impl Check {
         self.report.first.get_or_insert(link.seq);
         if link.what == What::Dropped.as_str() {
             self.report.dropped = self.report.dropped.saturating_add(link.count.unwrap_or(0));
+        }
+        if let Some(noted) = self.noted.as_ref().filter(|noted| noted.line == link.seq) {
+            self.report.is_as_noted = Some(noted.hash == hash.to_string());
         }
         self.end = Some(End { seq: link.seq, hash });
     }

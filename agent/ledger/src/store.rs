@@ -16,6 +16,7 @@ pub mod schema;
 mod writer;
 
 pub(crate) use charges::amount;
+pub use charges::spent;
 pub use error::StoreError;
 pub(crate) use insert::CALLER;
 #[doc(hidden)]

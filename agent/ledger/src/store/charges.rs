@@ -145,7 +145,7 @@ fn read<'a>(rest: &mut Rest<'a>) -> Option<Charged<'a>> {
 }
 
 /// The sums of the file, of windows that began then or later.
-pub(super) fn spent(file: &Path, since: SystemTime) -> Result<Vec<Charge>, StoreError> {
+pub fn spent(file: &Path, since: SystemTime) -> Result<Vec<Charge>, StoreError> {
     let connection = open_read_only(file)?;
     let sql = "SELECT (SELECT value FROM text WHERE id = budget), (SELECT value FROM text WHERE id = share), began, whole, atto
         FROM spent WHERE began >= ? AND (whole, atto) <> (0, 0)";

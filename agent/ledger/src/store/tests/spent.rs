@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::store;
 use proptest::prelude::*;
 use tollgate_policy::Charge;
 
@@ -241,6 +242,7 @@ fn a_file_of_the_first_version_is_read_as_it_is_and_written_after_it_was_brought
         assert_eq!(reader.in_flight().unwrap(), []);
         (report, lines, costs)
     };
+    assert_eq!(store::spent(&place.directory().join(FILE), SystemTime::UNIX_EPOCH).unwrap(), []);
     let before = told();
     assert_eq!((before.0.total.calls, before.1.len(), before.2.len()), (2, 1, 2));
     assert_eq!(before.0.rows[0].key, [Some("alice".into()), None, None]);
