@@ -254,6 +254,22 @@ fn a_reservation_that_is_dropped_stays_spent_and_gives_its_place_back() {
 }
 
 #[test]
+fn a_place_that_is_left_early_is_given_back_once() {
+    let engine = engine(vec![budget("b", money("10"))], vec![limit("two", Measure::Concurrent, 2)]);
+    let alice = caller("alice");
+    let call = || call(&engine, &subject(&alice), costs("1"), NOON);
+    let (mut first, second) = (call().unwrap(), call().unwrap());
+    call().unwrap_err();
+    first.leave();
+    first.leave();
+    let third = call().unwrap();
+    first.settle(&spent("0.5"));
+    call().unwrap_err();
+    assert_eq!(state(&engine, NOON), (dollars("0.5"), dollars("2")));
+    drop((second, third));
+}
+
+#[test]
 fn calls_without_a_price_are_allowed_refused_or_charged_by_assumed_rates() {
     let alice = caller("alice");
     let with = |unpriced, mode| {

@@ -318,3 +318,52 @@ async fn however_calls_come_and_go_the_line_moves() {
         (0..3).map(|_| call(&engine, &subject(&caller("e")), tokens(1000, 1000), NOON).unwrap()).collect();
     drop(all);
 }
+
+/// One of those that are admitted at the same time.
+struct Inside(Arc<AtomicUsize>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads_everybody_who_waits_is_served() {
+    let mut rate = waiting(limit("tps", Measure::Tokens(Count::Total), 100_000), 3600);
+    (rate.period, rate.per) = (Duration::from_millis(10), vec![Field::User]);
+    let mut each = waiting(limit("each", Measure::Concurrent, 2), 3600);
+    each.per = vec![Field::User];
+    let few = waiting(limit("few", Measure::Concurrent, 5), 3600);
+    let engine = Arc::new(engine(vec![budget("b", money("1000000"))], vec![rate, each, few]));
+    let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let calls: Vec<_> = (0..600_u64)
+        .map(|number| {
+            let (engine, at_once, most) = (Arc::clone(&engine), Arc::clone(&at_once), Arc::clone(&most));
+            tokio::spawn(async move {
+                let caller = caller(["a", "b", "c", "d"][usize::try_from(number % 4).unwrap()]);
+                let (_, decided) = engine.decide(&subject(&caller), at(NOON));
+                let reservation =
+                    decided.unwrap().reserve(&subject(&caller), &tokens(number * 100, 10_000)).await.unwrap();
+                most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // Also where the task is aborted, and before the reservation goes.
+                let inside = Inside(at_once);
+                yield_now().await;
+                drop(inside);
+                reservation.settle(&used(number * 100, number * 20));
+            })
+        })
+        .collect();
+    for (number, call) in calls.into_iter().enumerate() {
+        if number % 11 == 0 {
+            call.abort();
+            drop(call.await);
+        } else {
+            call.await.unwrap();
+        }
+    }
+    assert!(most.load(Ordering::SeqCst) <= 5);
+    for limit in &engine.plan().limits[1..] {
+        limit.groups.each(|group, cell| assert!(cell.is_idle(0), "{group}"));
+    }
+}
