@@ -113,7 +113,9 @@ impl Boundary {
                 (Some("error"), data)
             }
             // Not as data: so it is how SDKs know it. They also want it to be the last thing.
-            (Api::GenerateContent, _) => return format!("{}{end}", refusal.body(Dialect::Gemini)).into(),
+            (Api::GenerateContent, _) => {
+                return format!("{}{end}", without_braces(&refusal.body(Dialect::Gemini).to_string())).into();
+            }
             (Api::CohereChat, _) => (Some("message-end"), cohere(refusal)),
             (Api::Conversations, _) => {
                 let code = refusal.status.as_u16();
@@ -142,6 +144,23 @@ impl fmt::Debug for Boundary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Boundary").field("api", &self.api).finish_non_exhaustive()
     }
+}
+
+/// The same JSON with the braces in its strings escaped: google-genai finds the end of an error by counting braces.
+fn without_braces(json: &str) -> String {
+    let mut written = String::with_capacity(json.len());
+    let (mut in_text, mut escaping) = (false, false);
+    for character in json.chars() {
+        let is_quote = character == '"' && !escaping;
+        escaping = character == '\\' && !escaping;
+        in_text ^= is_quote;
+        match character {
+            '{' if in_text => written.push_str("\\u007b"),
+            '}' if in_text => written.push_str("\\u007d"),
+            other => written.push(other),
+        }
+    }
+    written
 }
 
 /// docs.cohere.com/v2/docs/streaming

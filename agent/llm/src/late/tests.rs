@@ -138,6 +138,16 @@ fn each_api_is_told_in_its_own_words() {
 }
 
 #[test]
+fn googles_error_has_no_braces_but_its_own() {
+    let boundary = boundary(&gemini("streamGenerateContent?alt=sse"), SSE);
+    let refusal = PolicyRefusal { message: r#"rule "}{\"} says {no""#, ..REFUSAL };
+    let words = String::from_utf8(boundary.end(&refusal).to_vec()).unwrap();
+    assert_eq!((words.matches('{').count(), words.matches('}').count()), (2, 2), "{words}");
+    let error: Value = serde_json::from_str(&words).unwrap();
+    assert_eq!(error["error"]["message"], refusal.message);
+}
+
+#[test]
 fn a_stream_that_is_over_is_told_nothing() {
     let mut boundary = boundary(&gemini("streamGenerateContent"), "application/json");
     boundary.follow(b"[{}]");
