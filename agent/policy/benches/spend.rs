@@ -119,7 +119,9 @@ fn spend(criterion: &mut Criterion) {
     for (name, spec) in policies {
         let engine = Engine::new(Policy::new(spec));
         let before = resident();
-        users.iter().for_each(|user| call(&engine, &subject(&caller, user), now));
+        for user in &users {
+            call(&engine, &subject(&caller, user), now);
+        }
         if let (Some(before), Some(after)) = (before, resident()) {
             println!("{name}: {GROUPS} groups have grown the process by {} KiB", after.saturating_sub(before));
         }

@@ -23,18 +23,18 @@ impl Window {
         let now = Timestamp::from_second(moment).unwrap_or(if moment < 0 { Timestamp::MIN } else { Timestamp::MAX });
         let bounds = match self.unit {
             Unit::Hour => Some(hour(&self.zone, now)),
-            Unit::Day => days(now.to_zoned(self.zone.clone()), Span::new().days(1)),
+            Unit::Day => days(&now.to_zoned(self.zone.clone()), Span::new().days(1)),
             Unit::Week => {
                 let today = now.to_zoned(self.zone.clone());
                 let since_monday = Span::new().days(i64::from(today.weekday().to_monday_zero_offset()));
                 today.date().checked_sub(since_monday).ok().and_then(|monday| {
                     let monday = monday.to_zoned(self.zone.clone()).ok()?;
-                    days(monday, Span::new().weeks(1))
+                    days(&monday, Span::new().weeks(1))
                 })
             }
             Unit::Month => {
                 let first = now.to_zoned(self.zone.clone()).first_of_month();
-                first.ok().and_then(|first| days(first, Span::new().months(1)))
+                first.ok().and_then(|first| days(&first, Span::new().months(1)))
             }
         };
         // Only at the ends of all calendars is there none.
@@ -44,7 +44,7 @@ impl Window {
 }
 
 /// From the beginning of one day to that of another.
-fn days(first: Zoned, span: Span) -> Option<Bounds> {
+fn days(first: &Zoned, span: Span) -> Option<Bounds> {
     let next = first.date().checked_add(span).ok()?.to_zoned(first.time_zone().clone()).ok()?;
     let start = first.start_of_day().ok()?.timestamp().as_second();
     Some(Bounds { start, end: next.start_of_day().ok()?.timestamp().as_second() })

@@ -63,8 +63,7 @@ fn taken(cell: &Cell) -> i128 {
 /// What a call does that may wait: as `Attempt` does, without time.
 fn take_or_wait(claims: &[Claim], order: u64) {
     let mut joined: Option<Arc<Cell>> = None;
-    loop {
-        let Err(blocked) = take_all(claims, order, 0) else { break };
+    while let Err(blocked) = take_all(claims, order, 0) {
         if let Some(cell) = &joined
             && !blocked.iter().any(|blocked| claims[blocked.claim].cell.id() == cell.id())
         {
@@ -154,7 +153,9 @@ fn room_that_comes_while_a_call_goes_to_wait_wakes_it() {
             })
             .collect();
         gauge.settle(1, 0, 0).wake();
-        calls.into_iter().for_each(|call| call.join().unwrap());
+        for call in calls {
+            call.join().unwrap();
+        }
         assert!(gauge.is_idle(0));
     });
 }
@@ -204,11 +205,15 @@ fn calls_that_wait_for_two_limits_both_get_them_in_the_end() {
                 let claims = [claim(&gauges[0], 1, 1), claim(&gauges[1], 1, 1)];
                 thread::spawn(move || {
                     take_or_wait(&claims, order);
-                    claims.iter().for_each(|claim| claim.cell.settle(1, 0, 0).wake());
+                    for claim in claims {
+                        claim.cell.settle(1, 0, 0).wake();
+                    }
                 })
             })
             .collect();
-        calls.into_iter().for_each(|call| call.join().unwrap());
+        for call in calls {
+            call.join().unwrap();
+        }
         assert!(gauges.iter().all(|gauge| gauge.is_idle(0)));
     });
 }

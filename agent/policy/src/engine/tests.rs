@@ -12,8 +12,8 @@ use tollgate_workload::{Caller, Pod};
 use super::*;
 use crate::spend::groups::MOST;
 use crate::{
-    Actual, Amount, Ask, Budget, Count, Field, Limit, Measure, Mode, OnExhausted, Quota, Refused, Reservation, Spec,
-    Subject, Unit, Unpriced, What, Window,
+    Actual, Amount, Ask, Budget, Count, Field, Limit, Measure, Mode, OnExhausted, Quota, Refused, Reservation,
+    Selector, Spec, Subject, Unit, Unpriced, What, Window,
 };
 
 mod overshoot;
@@ -61,7 +61,7 @@ fn subject(caller: &Caller) -> Subject<'_> {
 fn budget(name: &str, amount: Amount) -> Budget {
     Budget {
         name: name.into(),
-        matches: Default::default(),
+        matches: Selector::default(),
         when: None,
         per: Vec::new(),
         amount,
@@ -78,12 +78,12 @@ fn budget(name: &str, amount: Amount) -> Budget {
 fn limit(name: &str, measure: Measure, amount: u64) -> Limit {
     Limit {
         name: name.into(),
-        matches: Default::default(),
+        matches: Selector::default(),
         when: None,
         per: Vec::new(),
         measure,
         amount,
-        period: Duration::from_secs(60),
+        period: Duration::from_mins(1),
         wait: None,
         mode: Mode::Enforce,
         message: None,
@@ -180,7 +180,7 @@ async fn a_call_is_refused_that_could_overdraw_a_budget_together_with_those_on_t
          (Europe/Berlin). Talk to us early. Ask finance@example.com."
     );
     // From Monday noon to the first at midnight in Berlin: seven days and eleven hours.
-    assert_eq!(refused.retry_after, Some(Duration::from_secs(7 * 86_400 + 11 * 3600)));
+    assert_eq!(refused.retry_after, Some(Duration::from_hours(7 * 24 + 11)));
 
     let refused = call(&engine, &subject(&alice), costs("11"), NOON).unwrap_err();
     assert!(refused.message.starts_with("Budget \"month\" can never let this call pass"), "{}", refused.message);
@@ -353,7 +353,7 @@ async fn a_stream_that_uses_more_than_it_reserved_takes_it_from_the_others_and_i
     let other = call(&cut, &subject(&alice), costs("3"), NOON).unwrap();
     let refused = stream.used(&spent("7.5")).unwrap_err();
     assert!(refused.message.starts_with("Budget \"b\" is spent, and this answer ends here: it allows $10 a day."));
-    assert_eq!(refused.retry_after, Some(Duration::from_secs(12 * 3600)));
+    assert_eq!(refused.retry_after, Some(Duration::from_hours(12)));
     let (charges, notices) = stream.settle(&spent("7.5"));
     assert_eq!(charges[0].amount, dollars("7.5"));
     assert_eq!(notices, [Notice::Cut { budget: "b".into() }]);
@@ -507,12 +507,12 @@ fn made_up_end_users_share_a_group_once_there_are_too_many_of_them() {
     let spend = |end_user: &str| {
         let subject = Subject { end_user: Some(end_user), ..subject(&alice) };
         call(&engine, &subject, tokens(6, 0), NOON)
-            .map(|reservation| reservation.settle(&used(6, 0)).0[0].group.clone())
+            .map(|reservation| reservation.settle(&used(6, 0)).0[0].group.to_string())
     };
     for number in 0..MOST {
-        assert_ne!(&*spend(&number.to_string()).unwrap(), "*");
+        assert_ne!(spend(&number.to_string()).unwrap(), "*");
     }
-    assert_eq!(&*spend("one more").unwrap(), "*");
+    assert_eq!(spend("one more").unwrap(), "*");
     let refused = spend("and another").unwrap_err();
     assert!(refused.message.contains("10 tokens a day for all that have no share of their own"), "{}", refused.message);
     // Whoever was there before still has his own, and nobody's spending was forgotten.
@@ -565,7 +565,7 @@ async fn a_rate_refills_smoothly_and_says_exactly_when_to_come_again() {
     }
     let refused = call().unwrap_err();
     assert_eq!((refused.what, refused.retry_after), (What::Limit, Some(Duration::from_secs(1))));
-    let quota = Quota { is_tokens: false, limit: 60, remaining: 0, reset: Duration::from_secs(60) };
+    let quota = Quota { is_tokens: false, limit: 60, remaining: 0, reset: Duration::from_mins(1) };
     assert_eq!(refused.quota, Some(quota));
     assert_eq!(refused.message, "Limit \"rpm\" is reached: it allows 60 requests a minute. Try again in 1 second.");
     tokio::time::advance(Duration::from_millis(999)).await;
@@ -585,7 +585,7 @@ async fn tokens_that_were_not_used_come_back_and_those_used_beyond_are_owed() {
     first.settle(&used(100, 50));
     let second = call(400, 50).unwrap();
     // Much later it gives back, and the bucket holds no more than it holds.
-    tokio::time::advance(Duration::from_secs(600)).await;
+    tokio::time::advance(Duration::from_mins(10)).await;
     second.settle(&used(0, 0));
     let third = call(600, 0).unwrap();
     call(1, 0).unwrap_err();
@@ -654,8 +654,9 @@ fn numbers_beyond_all_measure_neither_overflow_nor_pass() {
     call(&engine, &subject(&alice), tokens(1, 1), NOON).unwrap_err();
 }
 
-fn _a_reservation_is_send(reservation: Reservation, engine: &'static Engine) -> impl Send {
-    let _: &(dyn Send + Sync) = &reservation;
+fn _reservations_are_send(reservation: &(Reservation,), engine: &'static Engine) -> impl Send {
+    fn is_send(_: &(impl Send + Sync)) {}
+    is_send(reservation);
     async move {
         let alice = caller("alice");
         let (_, decided) = engine.decide(&subject(&alice), at(NOON));

@@ -49,7 +49,9 @@ fn policy_of(day: u8, month: u8, calls: u64) -> Policy {
 }
 
 /// Spent and set aside, by budget, group and how often its window has changed.
-type Sums = HashMap<(&'static str, Option<u8>, u32), (Decimal, Decimal)>;
+type Sums = HashMap<Key, (Decimal, Decimal)>;
+
+type Key = (&'static str, Option<u8>, u32);
 
 /// The windows of one budget as the clock comes and goes.
 #[derive(Debug, Default)]
@@ -76,7 +78,7 @@ impl Windows {
 struct OnItsWay {
     reservation: Reservation,
     ask: Ask,
-    taken: Vec<((&'static str, Option<u8>, u32), Decimal)>,
+    taken: Vec<(Key, Decimal)>,
 }
 
 #[derive(Default)]
@@ -96,11 +98,11 @@ fn month(now: i64) -> i64 {
 }
 
 impl Model {
-    fn keys(&mut self, user: u8, now: i64) -> [(&'static str, Option<u8>, u32); 2] {
+    fn keys(&mut self, user: u8, now: i64) -> [Key; 2] {
         [("day", None, self.days.at(day(now))), ("month", Some(user), self.months.at(month(now)))]
     }
 
-    fn sum(&mut self, key: (&'static str, Option<u8>, u32)) -> &mut (Decimal, Decimal) {
+    fn sum(&mut self, key: Key) -> &mut (Decimal, Decimal) {
         self.sums.entry(key).or_default()
     }
 

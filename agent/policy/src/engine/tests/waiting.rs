@@ -313,7 +313,7 @@ async fn however_calls_come_and_go_the_line_moves() {
     }
     assert!(served.load(Ordering::Relaxed) > 30, "{served:?} {refused:?}");
     // Nothing is held any more, and nobody stands in the way.
-    sleep(Duration::from_secs(300)).await;
+    sleep(Duration::from_mins(5)).await;
     let all: Vec<_> =
         (0..3).map(|_| call(&engine, &subject(&caller("e")), tokens(1000, 1000), NOON).unwrap()).collect();
     drop(all);
