@@ -93,7 +93,8 @@ impl Gate {
         if !is_charged(call.operation) {
             return Ask { cost: Some(Decimal::ZERO), input_cost: Some(Decimal::ZERO), stream, ..Ask::default() };
         }
-        if !self.needs().ask {
+        let needs = self.needs();
+        if !(needs.ask && needs.body) {
             return Ask { stream, ..Ask::default() };
         }
         let mut clamped = facts.clone();
@@ -182,7 +183,7 @@ pub(crate) fn refuse(exchange: &mut Exchange, refused: &Refused) -> Outcome {
 
 /// Whether a call's body has to be read before it is decided on.
 pub(crate) fn is_read(call: &Call, needs: Needs) -> bool {
-    (needs.body || needs.ask) && call.api != Api::Unknown && !call.is_websocket
+    needs.body && call.api != Api::Unknown && !call.is_websocket
 }
 
 /// Whether the answer to a call may be a stream, as far as its method and path tell.

@@ -112,7 +112,7 @@ impl Exchange {
         let meter = ResponseMeter::new(self.call.api, status, content_type, coding.as_deref());
         let meter = meter.with_headers(headers);
         self.response = Some(match self.settler.pointers(&self.provider.name) {
-            Some(pointers) => meter.with_pointers(pointers),
+            Some(pointers) => meter.with_pointers(&pointers),
             None => meter,
         });
     }
@@ -131,6 +131,13 @@ impl Exchange {
             self.backlog.passed(frame, |bytes| meter.push(bytes));
         }
         self.looked();
+    }
+
+    /// The provider has sent all of its answer, and the client is yet to get the end of it.
+    pub(crate) fn has_come(&mut self) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.leave();
+        }
     }
 
     /// Content of the response was handed on, and may be looked at.

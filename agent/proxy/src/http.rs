@@ -177,6 +177,11 @@ impl Http {
         self
     }
 
+    /// From now on calls are settled at these prices.
+    pub fn replace_prices(&self, prices: Arc<Prices>) {
+        self.shared.settler.replace_prices(prices);
+    }
+
     /// The same, with credentials told apart. The first fingerprints stay.
     #[must_use]
     pub fn with_fingerprints(self, fingerprints: Fingerprints) -> Self {

@@ -5,12 +5,12 @@
 //! has too much to do, the count is a rougher one, made at once. A record is never lost over it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Record};
 use tollgate_llm::price::Pointers;
@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_mins(5);
 /// Completes records and hands them to an observer. Dropped, it first completes what it has.
 pub(crate) struct Settler {
     observer: Arc<dyn Observer>,
-    prices: OnceLock<Arc<Prices>>,
+    prices: RwLock<Option<Arc<Prices>>>,
     /// Begun when it is first needed: most exchanges need no estimate.
     counter: Mutex<Option<Counter>>,
 }
@@ -43,21 +43,28 @@ struct Counter {
 
 impl Settler {
     pub(crate) fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, prices: OnceLock::new(), counter: Mutex::default() }
+        Self { observer, prices: RwLock::default(), counter: Mutex::default() }
     }
 
     /// What else to read from a provider's answers. Only the operator's prices ask for it, so the bundled ones need not be there yet.
-    pub(crate) fn pointers(&self, provider: &str) -> Option<&Arc<Pointers>> {
-        self.prices.get()?.pointers(provider)
+    pub(crate) fn pointers(&self, provider: &str) -> Option<Arc<Pointers>> {
+        self.prices.read().as_ref()?.pointers(provider).cloned()
     }
 
     /// The prices to settle at; the bundled ones, unless [`Self::use_prices`] was told of others first.
-    pub(crate) fn prices(&self) -> &Arc<Prices> {
-        self.prices.get_or_init(|| Arc::new(Prices::bundled()))
+    pub(crate) fn prices(&self) -> Arc<Prices> {
+        if let Some(prices) = &*self.prices.read() {
+            return Arc::clone(prices);
+        }
+        Arc::clone(self.prices.write().get_or_insert_with(|| Arc::new(Prices::bundled())))
     }
 
     pub(crate) fn use_prices(&self, prices: Arc<Prices>) {
-        self.prices.get_or_init(|| prices);
+        self.prices.write().get_or_insert(prices);
+    }
+
+    pub(crate) fn replace_prices(&self, prices: Arc<Prices>) {
+        *self.prices.write() = Some(prices);
     }
 
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
@@ -66,7 +73,7 @@ impl Settler {
 
     /// Settles an exchange whose usage is told as far as it ever will be.
     pub(crate) fn settle(&self, record: Record, bill: Bill) {
-        finish(self.prices(), &*self.observer, record, bill);
+        finish(&self.prices(), &*self.observer, record, bill);
     }
 
     /// Settles one of which something is `untold`, after estimating it. `asked` is what the model was given to read.
@@ -74,7 +81,7 @@ impl Settler {
         let is_stopping = record.outcome == Outcome::Stopped;
         let uncounted = Uncounted {
             parts: Some((record, bill, untold, asked)),
-            prices: Arc::clone(self.prices()),
+            prices: self.prices(),
             observer: Arc::clone(&self.observer),
             _drain: drain,
         };

@@ -171,6 +171,11 @@ impl Relaying {
         {
             exchange.passed(data);
         }
+        if (polled.is_none() || self.inner.is_end_stream())
+            && let Some(exchange) = self.open.exchange()
+        {
+            exchange.has_come();
+        }
         Poll::Ready(polled)
     }
 

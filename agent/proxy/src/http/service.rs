@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, RETRY_AFTER, USER_AGENT,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_EXTENSIONS, USER_AGENT,
 };
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Version, request};
@@ -208,7 +208,7 @@ async fn send(context: Arc<Context>, mut outgoing: Outgoing, candidate: Option<C
 pub(super) fn meter(call: &Call, parts: &request::Parts, gate: Option<&Gate>) -> RequestMeter {
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let coding = joined_lines(&parts.headers, &CONTENT_ENCODING);
-    if gate.is_some_and(|gate| admit::is_read(call, gate.needs())) {
+    if gate.is_some() {
         return RequestMeter::for_policy(call, admit::believed(call, content_type), coding.as_deref());
     }
     RequestMeter::new(call, content_type, coding.as_deref())
@@ -268,10 +268,11 @@ fn answer(
             Some(Session::new(meter, common, exchange.settler(), drain.clone()))
         });
         let guard = Guard::of(context.shared.gate.get(), call, &outgoing.parts.headers);
+        let is_extended = response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS);
         let session = match (session, guard) {
-            (Some(session), Some(guard)) => Some(Box::new(session.guarded(guard))),
+            (Some(session), Some(guard)) if !is_extended => Some(Box::new(session.guarded(guard))),
             (session, None) => session.map(Box::new),
-            (None, Some(_)) => {
+            (_, Some(_)) => {
                 let message = "the server agreed on an extension that was not offered, and the policy of this host has to read what passes";
                 let outcome = Outcome::UpstreamFailed(UpstreamFailure::Protocol);
                 return refuse(open, call.dialect, StatusCode::BAD_GATEWAY, message, outcome);

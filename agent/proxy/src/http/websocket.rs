@@ -150,7 +150,7 @@ impl Session {
         }
         let (id, started) = (Id::new(), SystemTime::now());
         let mut record = Record { id, started, operation, request_model: model, ..self.common.clone() };
-        let (prices, observer) = (self.settler.prices(), &**self.settler.observer());
+        let (prices, observer) = (&*self.settler.prices(), &**self.settler.observer());
         let reservation = guard.begun(&mut record, &self.said, prices, observer);
         record.charges = reservation.as_ref().map(|reserved| reserved.charges().to_vec()).unwrap_or_default();
         (record, reservation)

@@ -8,6 +8,7 @@ mod estimates;
 mod http1;
 mod http2;
 mod log;
+mod policy;
 mod prices;
 mod size;
 mod splice;

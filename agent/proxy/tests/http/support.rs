@@ -19,9 +19,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tollgate_ledger::{Opened, Record};
 use tollgate_llm::{Catalogue, Provider};
+use tollgate_policy::Notice;
 use tollgate_proxy::drain;
 use tollgate_proxy::http::{Connection, Http, Metering, ServeError};
-use tollgate_proxy::observe::{Observer, UpstreamEvent};
+use tollgate_proxy::observe::{Observer, PolicyEvent, UpstreamEvent};
 use tollgate_proxy::upstream::{Dial, Dialing, Limits, Resolving, Upstream};
 use tollgate_tls::{Authority, Roots};
 use tollgate_workload::Caller;
@@ -40,14 +41,20 @@ pub(crate) async fn patiently<F: Future>(future: F) -> F::Output {
 pub(crate) struct Recorder {
     records: Mutex<Vec<Record>>,
     events: Mutex<Vec<UpstreamEvent>>,
-    opened: Mutex<usize>,
+    opened: Mutex<Vec<Opened>>,
+    notices: Mutex<Vec<Notice>>,
     leaks: Mutex<usize>,
     news: Notify,
 }
 
 impl Observer for Recorder {
-    fn opened(&self, _: &Opened) {
-        *self.opened.lock() += 1;
+    fn opened(&self, opened: &Opened) {
+        self.opened.lock().push(opened.clone());
+    }
+
+    fn policy(&self, event: &PolicyEvent<'_>) {
+        self.notices.lock().push(event.notice.clone());
+        self.news.notify_waiters();
     }
 
     fn settled(&self, record: Record) {
@@ -67,17 +74,7 @@ impl Observer for Recorder {
 impl Recorder {
     /// Waits for `count` records, and makes sure that there are no more.
     pub(crate) async fn records(&self, count: usize) -> Vec<Record> {
-        patiently(async {
-            loop {
-                let news = self.news.notified();
-                if self.records.lock().len() >= count {
-                    break;
-                }
-                news.await;
-            }
-        })
-        .await;
-        let records = self.records.lock().clone();
+        let records = self.settlements(count).await;
         assert_eq!(records.len(), count, "{records:#?}");
         assert_eq!(*self.leaks.lock(), 0, "an exchange leaked");
         records
@@ -88,7 +85,32 @@ impl Recorder {
     }
 
     pub(crate) fn opened(&self) -> usize {
-        *self.opened.lock()
+        self.opened.lock().len()
+    }
+
+    /// What was remembered before requests left.
+    pub(crate) fn openings(&self) -> Vec<Opened> {
+        self.opened.lock().clone()
+    }
+
+    /// What the policy has decided that was worth telling.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        self.notices.lock().clone()
+    }
+
+    /// Waits until so many calls have ended.
+    pub(crate) async fn settlements(&self, count: usize) -> Vec<Record> {
+        patiently(async {
+            loop {
+                let news = self.news.notified();
+                if self.records.lock().len() >= count {
+                    break;
+                }
+                news.await;
+            }
+        })
+        .await;
+        self.records.lock().clone()
     }
 
     /// Waits until something happened so many times.
@@ -202,7 +224,7 @@ pub(crate) struct Rig {
     pub(crate) watch: drain::Watch,
     /// Who the clients run as.
     pub(crate) uid: u32,
-    provider: Arc<Provider>,
+    pub(crate) provider: Arc<Provider>,
 }
 
 impl Rig {

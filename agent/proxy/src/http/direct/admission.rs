@@ -82,8 +82,7 @@ where
     let Read { splicer, room } = read;
     let usage = splicer.and_then(Splicer::finish).map(Edits::from);
     let Some(mut sending) = Sending::changed(client, head, clamp, usage, room) else { return Admitted::Odd };
-    let input = |request: &mut DirectRequest| request.estimated_input();
-    let input = if gate.needs().ask { exchange.direct_request().map_or(0, input) } else { 0 };
+    let input = exchange.direct_request().map_or(0, |request| request.estimated_input());
     let ask = gate.ask(exchange, call, &decided, &facts, || input);
     let reserving = gate.reserve(exchange, decided, &facts, ask, &context.drain);
     match client.unless_gone(reserving).await {

@@ -75,10 +75,13 @@ impl Back {
         if self.removing.is_some() {
             let body = bytes.split_off(head);
             let content = self.remove(&body, bytes);
+            self.come(open);
             hand_on(open, &content);
             return None;
         }
-        match self.framing.skip(&bytes[head..]) {
+        let skipped = self.framing.skip(&bytes[head..]);
+        self.come(open);
+        match skipped {
             Ok(used) if head + used < bytes.len() => {
                 bytes.truncate(head + used);
                 self.is_clean = false;
@@ -177,6 +180,7 @@ impl Back {
         if self.removing.is_some() {
             let mut out = Vec::new();
             let content = self.remove(bytes, &mut out);
+            self.come(open);
             self.written = 0;
             if self.write(client, &out, context).is_pending() || self.written < out.len() {
                 waiting.extend_from_slice(&out[self.written..]);
@@ -186,7 +190,10 @@ impl Back {
             return;
         }
         let used = match self.framing.skip(bytes) {
-            Ok(used) => used,
+            Ok(used) => {
+                self.come(open);
+                used
+            }
             Err(_malformed) => {
                 self.end = Some(End::Broken(UpstreamFailure::Protocol));
                 return;
@@ -256,6 +263,15 @@ impl Back {
             self.flushed = true;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Says so when all has come.
+    fn come(&self, open: &mut Open) {
+        if self.framing.is_done()
+            && let Some(exchange) = open.exchange()
+        {
+            exchange.has_come();
+        }
     }
 
     fn look(&mut self, open: &mut Open, bytes: &[u8]) {

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use tollgate_ledger::{Id, Outcome, Record, Refusal};
 use tollgate_llm::{
-    Api, Call, HeldMessage, Operation, Prices, RequestFacts, SocketAsk,
-    SocketError, SocketSession, Usage, WorstCase, estimate_input, largest_output,
+    Api, Call, HeldMessage, Operation, Prices, RequestFacts, SocketAsk, SocketError, SocketSession, Usage, WorstCase,
+    estimate_input, largest_output,
 };
 use tollgate_policy::{Ask, Decided, Engine, Field, Mode, Named, Notice, Refused, Reservation, Rule, Subject, What};
 
@@ -317,7 +317,7 @@ impl Guard {
         let ask = &message.ask;
         let goes_on = self.api() == Api::Realtime || ask.continues;
         let input = estimate_input(&ask.text, &ask.facts).saturating_add(if goes_on { self.held } else { 0 });
-        let ask = self.ask(&record, session.settler.prices(), &models, &decided, &facts, input, bound);
+        let ask = self.ask(&record, &session.settler.prices(), &models, &decided, &facts, input, bound);
         Ok(Some(Judged { record, decided, facts, ask }))
     }
 

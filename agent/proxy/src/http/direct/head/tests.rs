@@ -95,7 +95,7 @@ fn a_head_is_edited_for_another_body_and_left_alone_where_that_would_be_hard() {
     let text = format!(
         "POST / HTTP/1.1\r\nAccept-Encoding:  gzip, br\r\nhost: {HOST}\r\nContent-LENGTH:  12 \r\nx: y\r\n\r\n{{}}"
     );
-    let edited = plain(&text).edited(text.as_bytes(), 1234).expect("it can be");
+    let edited = plain(&text).edited(text.as_bytes(), 1234, true).expect("it can be");
     assert_eq!(
         String::from_utf8(edited).expect("text"),
         format!(
@@ -105,7 +105,7 @@ fn a_head_is_edited_for_another_body_and_left_alone_where_that_would_be_hard() {
     for hard in ["transfer-encoding: chunked\r\n", "content-length: 1\r\naccept-encoding: a\r\naccept-encoding: b\r\n"]
     {
         let text = format!("POST / HTTP/1.1\r\nhost: {HOST}\r\n{hard}\r\n");
-        assert_eq!(plain(&text).edited(text.as_bytes(), 1), None, "{hard:?}");
+        assert_eq!(plain(&text).edited(text.as_bytes(), 1, true), None, "{hard:?}");
     }
 }
 
