@@ -155,7 +155,8 @@ fn sounds_and_pictures_are_not_taken_for_text() {
         meter.estimated_input()
     };
     let form =
-        [&b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"[..], &[7; 640_000]].concat();
+        [&b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"[..], &vec![7; 640_000]]
+            .concat();
     let sound = estimated("/v1/audio/transcriptions", "multipart/form-data; boundary=b", &form);
     assert!((10_000..10_100).contains(&sound), "{sound}");
     assert_eq!(estimated("/v1/images/edits", "multipart/form-data; boundary=b", &form), 41_600);
