@@ -53,7 +53,7 @@ impl Values {
 }
 
 /// Cut to a bounded length, and without characters that break lines or terminals.
-fn clean(value: &str) -> Cow<'_, str> {
+pub(crate) fn clean(value: &str) -> Cow<'_, str> {
     let short = value.char_indices().nth(LENGTH).map_or(value, |(end, _)| &value[..end]);
     if short.contains(char::is_control) { short.replace(char::is_control, "\u{fffd}").into() } else { short.into() }
 }

@@ -11,6 +11,6 @@ mod server;
 mod status;
 
 pub use health::{Health, Pending};
-pub use metrics::{Metrics, Step};
+pub use metrics::{ConfigFigures, Metrics, Step};
 pub use server::{Pages, serve};
-pub use status::{LedgerState, Refused, State, Status};
+pub use status::{AuditState, BudgetSummary, ConfigState, LedgerState, Refused, State, Status};

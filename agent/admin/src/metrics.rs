@@ -4,9 +4,12 @@
 //! them. All else begins with the agent's own prefix. Recording takes a short lock on one series and never waits for a
 //! scrape: a scrape copies the list of series and lets go before it writes.
 
+mod audit;
 mod calls;
+mod config;
 mod connections;
 mod ledger;
+mod policy;
 mod process;
 mod steps;
 mod text;
@@ -18,19 +21,27 @@ use std::time::{Duration, SystemTime};
 use prometheus_client::registry::Registry;
 use tollgate_ledger::Record;
 use tollgate_ledger::store::Figures;
+use tollgate_policy::{BudgetState, Notice};
 
+use self::audit::Audit;
 use self::calls::Calls;
+use self::config::Config;
+pub use self::config::ConfigFigures;
 use self::connections::Connections;
 use self::ledger::Ledger;
+use self::policy::Policy;
 use self::process::Process;
 pub use self::steps::Step;
 use self::steps::Steps;
 
 /// Everything that is counted. Share it in an `Arc`.
 pub struct Metrics {
+    audit: Arc<Audit>,
     calls: Arc<Calls>,
+    config: Arc<Config>,
     connections: Arc<Connections>,
     ledger: Arc<Ledger>,
+    policy: Arc<Policy>,
     process: Arc<Process>,
     steps: Arc<Steps>,
     registry: Registry,
@@ -39,18 +50,24 @@ pub struct Metrics {
 impl Metrics {
     /// `prefix` begins the names that OpenTelemetry does not give; `version` is shown as the build's.
     pub fn new(prefix: &str, version: &'static str) -> Self {
+        let audit = Arc::new(Audit::new(prefix));
         let calls = Arc::new(Calls::new(prefix));
+        let config = Arc::new(Config::new(prefix));
         let connections = Arc::new(Connections::new(prefix));
         let ledger = Arc::new(Ledger::new(prefix));
+        let policy = Arc::new(Policy::new(prefix));
         let process = Arc::new(Process::new(prefix, version));
         let steps = Arc::new(Steps::new(prefix));
         let mut registry = Registry::default();
+        registry.register_collector(Box::new(Arc::clone(&audit)));
         registry.register_collector(Box::new(Arc::clone(&calls)));
+        registry.register_collector(Box::new(Arc::clone(&config)));
         registry.register_collector(Box::new(Arc::clone(&connections)));
         registry.register_collector(Box::new(Arc::clone(&ledger)));
+        registry.register_collector(Box::new(Arc::clone(&policy)));
         registry.register_collector(Box::new(Arc::clone(&process)));
         registry.register_collector(Box::new(Arc::clone(&steps)));
-        Self { calls, connections, ledger, process, steps, registry }
+        Self { audit, calls, config, connections, ledger, policy, process, steps, registry }
     }
 
     /// Counts a settled exchange.
@@ -91,6 +108,26 @@ impl Metrics {
     /// Has the kernel side's counters, by reason, read at each scrape.
     pub fn watch_kernel(&self, counters: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) {
         self.process.watch_kernel(Box::new(counters));
+    }
+
+    /// Has which configuration is in force read at each scrape.
+    pub fn watch_config(&self, figures: impl Fn() -> ConfigFigures + Send + Sync + 'static) {
+        self.config.watch(Box::new(figures));
+    }
+
+    /// Counts what the policy decided.
+    pub fn policy(&self, notice: &Notice) {
+        self.policy.count(notice);
+    }
+
+    /// Has how it stands with budgets read at each scrape. Of many groups, it should be the few that have used the most.
+    pub fn watch_budgets(&self, budgets: impl Fn() -> Vec<BudgetState> + Send + Sync + 'static) {
+        self.policy.watch(Box::new(budgets));
+    }
+
+    /// Has how the audit is read at each scrape.
+    pub fn watch_audit(&self, figures: impl Fn() -> tollgate_audit::Figures + Send + Sync + 'static) {
+        self.audit.watch(Box::new(figures));
     }
 
     /// Has how the ledger is read at each scrape.

@@ -37,14 +37,39 @@ pub struct Pages {
     metrics: Arc<Metrics>,
     health: Health,
     state: Box<dyn Fn() -> State + Send + Sync>,
+    more: Vec<Page>,
     /// One scrape is written at a time, so that many scrapers cannot take the memory of many pages.
     scrape: Semaphore,
+}
+
+/// One more page, of JSON.
+struct Page {
+    path: &'static str,
+    about: &'static str,
+    tell: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
 }
 
 impl Pages {
     /// `state` is called for each `/status`, so it must not block.
     pub fn new(metrics: Arc<Metrics>, health: Health, state: impl Fn() -> State + Send + Sync + 'static) -> Self {
-        Self { metrics, health, state: Box::new(state), scrape: Semaphore::new(1) }
+        Self { metrics, health, state: Box::new(state), more: Vec::new(), scrape: Semaphore::new(1) }
+    }
+
+    /// With one more page, of JSON. `tell` is called for each request of it, so it must not block.
+    #[must_use]
+    pub fn with_page(
+        mut self,
+        path: &'static str,
+        about: &'static str,
+        tell: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Self {
+        self.more.push(Page { path, about, tell: Box::new(tell) });
+        self
+    }
+
+    /// The list of pages.
+    fn index(&self) -> String {
+        self.more.iter().fold(INDEX.to_owned(), |index, page| format!("{index}{}  {}\n", page.path, page.about))
     }
 
     /// What `/status` tells now.
@@ -62,13 +87,18 @@ impl Pages {
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
-        if !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz" | "/status") {
-            return text(StatusCode::NOT_FOUND, format!("there is no such page; the pages are:\n{INDEX}"));
+        let more = self.more.iter().find(|page| page.path == path);
+        if more.is_none() && !matches!(path, "/" | "/metrics" | "/healthz" | "/readyz" | "/status") {
+            return text(StatusCode::NOT_FOUND, format!("there is no such page; the pages are:\n{}", self.index()));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "pages can only be read, with GET\n");
             refused.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
             return refused;
+        }
+        if let Some(more) = more {
+            let written = serde_json::to_vec_pretty(&(more.tell)()).expect("JSON can be written");
+            return page(StatusCode::OK, "application/json", written);
         }
         match path {
             "/metrics" => self.metrics().await,
@@ -79,7 +109,7 @@ impl Pages {
                 let status = serde_json::to_vec_pretty(&self.status()).expect("plain fields can be written");
                 page(StatusCode::OK, "application/json", status)
             }
-            _ => text(StatusCode::OK, INDEX),
+            _ => text(StatusCode::OK, self.index()),
         }
     }
 

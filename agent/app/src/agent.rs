@@ -10,12 +10,14 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tollgate_config::Config;
 use tollgate_kernel::{Kernel, LoadError, NetnsCookie};
+use tollgate_ledger::store::Ledger;
 use tollgate_llm::{Catalogue, Prices};
+use tollgate_policy::Engine;
 use tollgate_proxy::Fingerprints;
 use tollgate_proxy::accept::accept;
 use tollgate_proxy::connection::{Proxy, Settings, Terminate};
 use tollgate_proxy::drain::{self, Overdue};
-use tollgate_proxy::http::{Http, Metering, OnDisconnect};
+use tollgate_proxy::http::{Http, Metering, OnDisconnect, PolicySettings};
 use tollgate_proxy::peek::Limits;
 use tollgate_proxy::refusals::Refusals;
 use tollgate_proxy::upstream::{self, SystemDial, Upstream};
@@ -23,7 +25,8 @@ use tollgate_tls::{Authority, Roots};
 use tollgate_workload::Workloads;
 
 use crate::observe::Observers;
-use crate::{seeds, settings};
+use crate::pods::follow_pods;
+use crate::{enforce, seeds, settings};
 
 /// How often the kernel is told that we live. It waits for `intercept.stale_after`, which is several of these.
 const BEAT: Duration = Duration::from_secs(1);
@@ -39,6 +42,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) loading: Loading,
     pub(crate) authority: Arc<Authority>,
     pub(crate) observers: Arc<Observers>,
+    /// Where it is kept what budgets were charged.
+    pub(crate) ledger: Option<Arc<Ledger>>,
 }
 
 /// Programs that are being loaded, by a thread of their own: the kernel verifies them for longer than all else takes to start.
@@ -50,6 +55,8 @@ pub(crate) struct Agent {
     namespace: NetnsCookie,
     listening: Vec<SocketAddr>,
     refusals: Arc<Refusals>,
+    engine: Arc<Engine>,
+    http: Http,
     drain: drain::Trigger,
     /// The heartbeat and the like: ended with the agent, not waited for.
     upkeep: JoinSet<()>,
@@ -58,12 +65,13 @@ pub(crate) struct Agent {
 impl Agent {
     /// Listens, and attaches the programs once they are loaded. When it is done, connections are steered.
     pub(crate) async fn start(setup: Setup<'_>) -> anyhow::Result<Self> {
-        let Setup { config, cgroup, catalogue, loading, authority, observers } = setup;
+        let Setup { config, cgroup, catalogue, loading, authority, observers, ledger } = setup;
         let prices = prices(config)?;
         let roots = Roots::load(&config.upstream.roots).context("upstream certificates could not be verified")?;
         let listeners = tollgate_kernel::listen(config.intercept.listen_ports.ports())
             .context("nothing to steer connections to; intercept.listen_ports names the ports to try")?;
         let namespace = listeners.netns;
+        let engine = enforce::engine(config, ledger.as_ref()).await;
         let kernel = Arc::new(loading.done().await?);
         observers.watch_kernel(&kernel);
         // Told before it is attached: a connection is never steered to where nobody answers.
@@ -76,7 +84,8 @@ impl Agent {
             upstream::Limits { connect_timeout: config.upstream.connect_timeout, ..upstream::Limits::default() };
         let upstream = Upstream::with(&roots, limits, Arc::new(SystemDial));
         let http = Http::with(upstream, Arc::<Observers>::clone(&observers), metering(config))
-            .with_fingerprints(fingerprints(config)?);
+            .with_fingerprints(fingerprints(config)?)
+            .with_policy(Arc::clone(&engine), PolicySettings { body_limit: config.policy.body_limit });
         let http = match prices {
             Some(prices) => http.with_prices(prices),
             None => http,
@@ -84,7 +93,7 @@ impl Agent {
         let proxy = Arc::new(Proxy {
             authority,
             catalogue: Arc::clone(&catalogue),
-            http,
+            http: http.clone(),
             observer: observers,
             refusals: Arc::clone(&refusals),
             workloads: Arc::clone(&workloads),
@@ -99,10 +108,12 @@ impl Agent {
             tokio::spawn(accept(listener, Arc::clone(&proxy), Arc::new(take), watch.clone()));
         }
         drop(watch);
+        let mut tasks = JoinSet::new();
+        follow_pods(config, &workloads, &mut tasks).await.context("the pods of this node cannot be followed")?;
         kernel.attach(cgroup).with_context(|| format!("cannot attach to {}", cgroup.display()))?;
-        let upkeep = upkeep(&kernel, catalogue, workloads);
+        let upkeep = upkeep(tasks, &kernel, catalogue, workloads);
         tracing::info!(cgroup = %cgroup.display(), ?listening, "connections to providers are steered here");
-        Ok(Self { kernel, namespace, listening, refusals, drain: trigger, upkeep })
+        Ok(Self { kernel, namespace, listening, refusals, engine, http, drain: trigger, upkeep })
     }
 
     /// Where it listens.
@@ -113,6 +124,16 @@ impl Agent {
     /// Who refused our certificate.
     pub(crate) fn refusals(&self) -> &Arc<Refusals> {
         &self.refusals
+    }
+
+    /// Who enforces the policy.
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Who serves requests.
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
     }
 
     /// Takes over nothing new, lets what is in flight finish within `limit`, and detaches.
@@ -220,8 +241,12 @@ fn metering(config: &Config) -> Metering {
     Metering { include_usage: metering.include_usage == tollgate_config::IncludeUsage::Auto, on_disconnect }
 }
 
-fn upkeep(kernel: &Arc<Kernel>, catalogue: Arc<Catalogue>, workloads: Arc<Workloads>) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
+fn upkeep(
+    mut tasks: JoinSet<()>,
+    kernel: &Arc<Kernel>,
+    catalogue: Arc<Catalogue>,
+    workloads: Arc<Workloads>,
+) -> JoinSet<()> {
     let beating = Arc::clone(kernel);
     // On the runtime that serves connections: when that hangs, the heart must stop.
     tasks.spawn(async move {

@@ -49,19 +49,8 @@ pub(crate) fn zone(utc: bool) -> TimeZone {
 pub(crate) fn is_narrowed(args: &SelectArgs) -> bool {
     let SelectArgs { source: _, since, provider, model, program, user, team, cost_center, end_user, .. } = args;
     let SelectArgs { user_agent, pod, namespace, service_account, .. } = args;
-    let globs = [
-        provider,
-        model,
-        program,
-        user,
-        team,
-        cost_center,
-        end_user,
-        user_agent,
-        pod,
-        namespace,
-        service_account,
-    ];
+    let globs =
+        [provider, model, program, user, team, cost_center, end_user, user_agent, pod, namespace, service_account];
     since.is_some() || globs.iter().any(|globs| !globs.is_empty())
 }
 

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use tollgate_audit::What;
 use tollgate_config::Config;
 use tollgate_llm::Catalogue;
 use tollgate_tls::Authority;
 use tollgate_tls::trust::{self, Environment, Trust};
 
 use crate::cli::{CaCommand, CaInitArgs, CaShowArgs};
-use crate::settings;
+use crate::{audit, settings};
 
 pub(crate) fn ca(command: &CaCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -38,6 +39,8 @@ fn init(args: &CaInitArgs) -> anyhow::Result<()> {
     let authority = authority.context(
         "no authority was made; one that is there is shown by `tollgate ca show`, and replaced with --force",
     )?;
+    let audit = audit::start(&config)?;
+    audit::note(audit.as_deref(), What::AuthorityMade, format!("in {}, by `tollgate ca init`", directory.display()));
     let trust = write_trust(&config, &authority)?;
     let mut out = std::io::stdout().lock();
     describe(&mut out, &config, &authority)?;

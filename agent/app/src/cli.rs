@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tollgate_ledger::query::Dimension;
 
+use crate::audit::AuditCommand;
 use crate::exec::ChildArgs;
+use crate::policy::PolicyCommand;
 use crate::prices::PricesCommand;
 
 /// An AI gateway that nobody has to call.
@@ -58,9 +60,21 @@ pub(crate) enum Command {
     /// Print calls as they end, a line each
     #[command(after_help = TAIL_HELP)]
     Tail(TailArgs),
+    /// Show that the audit is what the agent wrote
+    ///
+    /// The audit is one JSON line for each decision that matters: refusals, clamps, budgets that run out, what rules on trial would have done,
+    /// reloads, and whom the certificate authority could not serve. It says who, what and by which rule, and nothing of what a call says.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// List what models cost, show where a price is from, or read another price list
     #[command(subcommand)]
     Prices(PricesCommand),
+    /// Say what becomes of a call, run your own cases, and show what is spent of each budget
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Check a configuration, or print its JSON Schema
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show the version, and what it was built from
     Version,
     #[command(hide = true)]
@@ -73,6 +87,24 @@ pub(crate) struct ConfigArgs {
     /// The configuration; every key of it is optional [default: none]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read a configuration and the files that it names, and say what is wrong or probably not meant
+    #[command(
+        after_help = "Example: tollgate config check tollgate.yaml\n\nExit code: 0 when it can be used, 64 when not."
+    )]
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration, for editors and for whatever makes such files
+    #[command(after_help = "Example: tollgate config schema > tollgate.schema.json\n\n\
+        An editor with YAML's language server then helps in a file that begins with\n  \
+        # yaml-language-server: $schema=tollgate.schema.json")]
+    Schema,
 }
 
 #[derive(Debug, Args)]

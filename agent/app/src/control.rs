@@ -11,14 +11,19 @@ use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tollgate_admin::{Health, LedgerState, Metrics, Pages, Refused, State, Status};
+use tollgate_admin::{AuditState, BudgetSummary, Health, LedgerState, Metrics, Pages, Refused, State, Status};
+use tollgate_audit::Audit;
 use tollgate_config::{Config, Terminate};
 use tollgate_ledger::store::Ledger;
+use tollgate_policy::{Amount, BudgetState, Engine};
 use tollgate_proxy::refusals::Refusals;
 
 use crate::agent::Agent;
+use crate::policy;
+use crate::reload::Standing;
 
 /// How long `doctor` waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TAKE_OVER: Duration = Duration::from_millis(500);
 /// The largest status that `doctor` reads, in bytes.
 const LARGEST: usize = 4 * 1024 * 1024;
+
+/// Groups of budgets that the metrics show, the fullest first.
+const SERIES: usize = 100;
+/// Groups of budgets that the status shows.
+const FULLEST: usize = 10;
 
 /// The running listener.
 pub(crate) struct Control {
@@ -38,6 +48,7 @@ pub(crate) struct Control {
 struct Shown {
     listeners: Vec<String>,
     refusals: Arc<Refusals>,
+    engine: Arc<Engine>,
 }
 
 /// Binds and serves. Until [`Control::show`], the status tells of no agent.
@@ -46,12 +57,24 @@ pub(crate) fn start(
     metrics: &Arc<Metrics>,
     health: &Health,
     ledger: Option<&Arc<Ledger>>,
+    audit: Option<&Arc<Audit>>,
+    standing: &Arc<Standing>,
 ) -> anyhow::Result<Control> {
+    let figures = Arc::clone(standing);
+    metrics.watch_config(move || figures.figures());
     if let Some(ledger) = ledger {
         let ledger = Arc::downgrade(ledger);
         metrics.watch_ledger(move || ledger.upgrade().map(|ledger| ledger.figures()).unwrap_or_default());
     }
-    let shown = Arc::new(OnceLock::new());
+    if let Some(audit) = audit {
+        let audit = Arc::downgrade(audit);
+        metrics.watch_audit(move || audit.upgrade().map(|audit| audit.figures()).unwrap_or_default());
+    }
+    let shown: Arc<OnceLock<Shown>> = Arc::new(OnceLock::new());
+    let spending = Arc::clone(&shown);
+    metrics.watch_budgets(move || {
+        spending.get().map(|shown| shown.engine.budgets(SERIES, Timestamp::now())).unwrap_or_default()
+    });
     let Some(address) = config.admin.listen else { return Ok(Control { address: None, shown, serving: None }) };
     let listener = match std::net::TcpListener::bind(address) {
         Ok(listener) => {
@@ -72,11 +95,22 @@ pub(crate) fn start(
     let terminate = config.terminate;
     let telling = Arc::clone(&shown);
     let ledger = ledger.map(Arc::downgrade);
+    let audit = audit.map(Arc::downgrade);
+    let (standing, budgets) = (Arc::clone(standing), Arc::clone(&shown));
     let state = move || {
         let ledger = ledger.as_ref().and_then(Weak::upgrade);
-        state(terminate, telling.get(), ledger.as_deref())
+        let audit = audit.as_ref().and_then(Weak::upgrade);
+        State {
+            config: Some(standing.state()),
+            audit: audit.as_deref().map(audit_state),
+            ..state(terminate, telling.get(), ledger.as_deref())
+        }
     };
-    let pages = Arc::new(Pages::new(Arc::clone(metrics), health.clone(), state));
+    let pages = Pages::new(Arc::clone(metrics), health.clone(), state);
+    let about = "what is spent of each budget, the fullest first, as JSON";
+    let pages = Arc::new(pages.with_page(policy::PAGE, about, move || {
+        budgets.get().map(|shown: &Shown| policy::page(&shown.engine)).unwrap_or_default()
+    }));
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("admin".into())
@@ -143,6 +177,8 @@ fn state(terminate: Terminate, shown: Option<&Shown>, ledger: Option<&Ledger>) -
         listeners: shown.map(|shown| shown.listeners.clone()).unwrap_or_default(),
         refusals: refusals.collect(),
         ledger: ledger.map(ledger_state),
+        budgets: shown.map(|shown| budgets(&shown.engine)).unwrap_or_default(),
+        ..State::default()
     }
 }
 
@@ -156,6 +192,39 @@ fn ledger_state(ledger: &Ledger) -> LedgerState {
     }
 }
 
+fn audit_state(audit: &Audit) -> AuditState {
+    let figures = audit.figures();
+    let (line, hash) = figures.last.unzip();
+    AuditState {
+        directory: audit.directory().display().to_string(),
+        trouble: figures.trouble.map(|trouble| trouble.what),
+        waiting: figures.queued,
+        dropped: figures.dropped,
+        line,
+        hash,
+    }
+}
+
+/// Those that are fullest.
+fn budgets(engine: &Engine) -> Vec<BudgetSummary> {
+    let summary = |state: BudgetState| {
+        let (unit, limit) = match state.limit {
+            Amount::Money(dollars) => ("usd", dollars.normalize().to_string()),
+            Amount::Tokens(tokens, _) => ("tokens", tokens.to_string()),
+        };
+        BudgetSummary {
+            budget: state.name.to_string(),
+            group: state.group.to_string(),
+            unit: unit.into(),
+            limit,
+            spent: state.spent.normalize().to_string(),
+            reserved: state.reserved.normalize().to_string(),
+            resets: state.resets.to_string(),
+        }
+    };
+    engine.budgets(FULLEST, Timestamp::now()).into_iter().map(summary).collect()
+}
+
 impl Control {
     /// Where it listens, if it does.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
@@ -165,7 +234,7 @@ impl Control {
     /// From now on the status tells of this agent.
     pub(crate) fn show(&self, agent: &Agent) {
         let listeners = agent.listening().iter().map(ToString::to_string).collect();
-        let shown = Shown { listeners, refusals: Arc::clone(agent.refusals()) };
+        let shown = Shown { listeners, refusals: Arc::clone(agent.refusals()), engine: Arc::clone(agent.engine()) };
         assert!(self.shown.set(shown).is_ok(), "one agent is shown, once");
     }
 
@@ -195,12 +264,10 @@ pub(crate) enum Asked {
 /// Asks the agent that runs with this configuration. Blocks, for some seconds at most.
 pub(crate) fn ask(config: &Config) -> Asked {
     let Some(address) = config.admin.listen else { return Asked::Off };
-    // On a thread of its own, because the caller's may belong to a runtime already.
-    let asked = std::thread::scope(|scope| scope.spawn(|| ask_blocking(address)).join());
-    let error = match asked {
-        Ok(Ok(status)) => return Asked::Running(Box::new(status)),
-        Ok(Err(error)) => error,
-        Err(_panic) => return Asked::Broken("asking it failed".into()),
+    let answer = ask_blocking(address, "/status").and_then(|body| Ok(serde_json::from_slice(&body)?));
+    let error = match answer {
+        Ok(status) => return Asked::Running(Box::new(status)),
+        Err(error) => error,
     };
     match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
         Some(ErrorKind::ConnectionRefused) => Asked::Absent,
@@ -208,24 +275,37 @@ pub(crate) fn ask(config: &Config) -> Asked {
     }
 }
 
-fn ask_blocking(address: SocketAddr) -> anyhow::Result<Status> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, status(address))
-            .await
-            .with_context(|| format!("no answer within {PATIENCE:?}"))?
-    })
+/// A page of JSON of the agent that runs with this configuration, if one does and has it. Blocks, for some seconds at most.
+pub(crate) fn ask_page(config: &Config, path: &'static str) -> Option<serde_json::Value> {
+    let body = ask_blocking(config.admin.listen?, path).ok()?;
+    serde_json::from_slice(&body).ok()
 }
 
-async fn status(address: SocketAddr) -> anyhow::Result<Status> {
+/// On a thread of its own, because the caller's may belong to a runtime already.
+fn ask_blocking(address: SocketAddr, path: &'static str) -> anyhow::Result<Bytes> {
+    let asking = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, get(address, path))
+                .await
+                .with_context(|| format!("no answer within {PATIENCE:?}"))?
+        })
+    };
+    match std::thread::scope(|scope| scope.spawn(asking).join()) {
+        Ok(answer) => answer,
+        Err(_panic) => anyhow::bail!("asking it failed"),
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Its errors are the request's too.
     let connection = tokio::spawn(connection);
-    let request = hyper::Request::get("/status").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = hyper::Request::get(path).header("host", address.to_string()).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     anyhow::ensure!(response.status().is_success(), "status {}", response.status());
     let body = Limited::new(response.into_body(), LARGEST).collect().await.map_err(anyhow::Error::from_boxed)?;
     connection.abort();
-    Ok(serde_json::from_slice(&body.to_bytes())?)
+    Ok(body.to_bytes())
 }

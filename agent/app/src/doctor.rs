@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use tollgate_admin::LedgerState;
+use tollgate_admin::{ConfigState, LedgerState};
 use tollgate_config::Config;
 use tollgate_kernel::probe::{self, Finding, Problem};
 use tollgate_tls::{Authority, Roots};
@@ -109,6 +109,7 @@ fn running(config: &Config) -> Vec<Finding> {
             } else {
                 Err(Problem { what: format!("not ready: {}", status.pending.join(", ")), remedy: "see its log".into() })
             });
+            findings.extend(status.state.config.as_ref().map(configuration));
             findings.extend(status.state.ledger.as_ref().map(ledger));
             findings.push(Finding { name: "listeners", outcome: Ok(status.state.listeners.join(", ")) });
             findings.extend(status.state.refusals.iter().map(|refused| Finding {
@@ -124,6 +125,25 @@ fn running(config: &Config) -> Vec<Finding> {
             findings
         }
     }
+}
+
+/// What the running agent says of its configuration.
+fn configuration(state: &ConfigState) -> Finding {
+    let file = state.file.as_deref().unwrap_or("the default");
+    let wrong = |what, remedy: &str| Err(Problem { what, remedy: remedy.into() });
+    let outcome = if let Some(trouble) = &state.trouble {
+        let what = format!("the one of {} is in force; what was read since is refused: {trouble}", state.loaded);
+        wrong(what, "correct the file; it is read again as soon as it changes")
+    } else if !state.needs_restart.is_empty() {
+        let what = format!("{file}: changed, but in force only after a restart: {}", state.needs_restart.join(", "));
+        wrong(what, "restart the agent when it suits; calls in flight are finished first")
+    } else if let Some(first) = state.warnings.first() {
+        let what = format!("{file} is in force, and this in it is probably not meant: {first}");
+        wrong(what, "correct the file; it is read again as soon as it changes")
+    } else {
+        Ok(format!("{file} is in force, as of {}", state.loaded))
+    };
+    Finding { name: "configuration", outcome }
 }
 
 /// What the running agent says of its ledger.

@@ -18,6 +18,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_admin::Metrics;
+use tollgate_audit::{Audit, What};
 use tollgate_kernel::cgroup::{self, Scope};
 use tollgate_ledger::Summary;
 use tollgate_ledger::store::Ledger;
@@ -29,7 +30,7 @@ use self::user::{Caller, CallingUser, Environment, write_environ};
 use crate::agent::{Agent, Loading, Setup};
 use crate::cli::ExecArgs;
 use crate::observe::Observers;
-use crate::{logs, settings};
+use crate::{audit, logs, settings};
 
 /// Where the files that the command is to trust are kept while it runs.
 const RUN_DIRECTORY: &str = "/run/tollgate";
@@ -47,13 +48,20 @@ pub(crate) fn exec(args: &ExecArgs) -> anyhow::Result<ExitCode> {
     let _log = logs::start_quiet(&config.log);
     let runtime = settings::runtime()?;
     let ledger = settings::ledger(&config)?;
-    let code = runtime.block_on(session(args, &config, ledger.clone()));
+    let audit = audit::start(&config)?;
+    audit::note(audit.as_deref(), What::Started, format!("tollgate exec, version {}", env!("CARGO_PKG_VERSION")));
+    let code = runtime.block_on(session(args, &config, ledger.clone(), audit.clone()));
     // Connections that the command's left-over children still hold must not hold us.
-    settings::end(runtime, ledger.as_deref());
+    settings::end(runtime, ledger.as_deref(), audit.as_deref());
     Ok(ExitCode::from(code?))
 }
 
-async fn session(args: &ExecArgs, config: &tollgate_config::Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<u8> {
+async fn session(
+    args: &ExecArgs,
+    config: &tollgate_config::Config,
+    ledger: Option<Arc<Ledger>>,
+    audit: Option<Arc<Audit>>,
+) -> anyhow::Result<u8> {
     // Registered first: a signal from here on is the command's, and must not kill us half-way.
     let signals = wait::Signals::register()?;
     let caller = Caller::find(std::env::vars_os().collect());
@@ -65,9 +73,17 @@ async fn session(args: &ExecArgs, config: &tollgate_config::Config, ledger: Opti
     let scope = scope()?;
     let summary = Arc::new(Summary::new());
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
-    let observers = Arc::new(Observers::new(metrics, ledger, Some(Arc::clone(&summary))));
-    let setup =
-        Setup { config, cgroup: scope.path(), catalogue, loading, authority: Arc::clone(&authority), observers };
+    let observers = Observers::new(metrics, ledger.clone(), Some(Arc::clone(&summary))).with_audit(audit);
+    let observers = Arc::new(observers);
+    let setup = Setup {
+        config,
+        cgroup: scope.path(),
+        catalogue,
+        loading,
+        authority: Arc::clone(&authority),
+        observers,
+        ledger,
+    };
     let agent = Agent::start(setup).await?;
 
     let files = TrustFiles::write(&authority, &caller.environment)?;

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 /// The command line or the configuration is wrong (`EX_USAGE`, sysexits.h).
 pub(crate) const USAGE: u8 = 64;
+/// What was read is not what it should be (`EX_DATAERR`, sysexits.h).
+pub(crate) const DATA: u8 = 65;
 /// What was to be read is not there (`EX_NOINPUT`, sysexits.h).
 pub(crate) const NO_INPUT: u8 = 66;
 /// The command needs rights that it does not have (`EX_NOPERM`, sysexits.h).

@@ -3,16 +3,21 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod audit;
 mod books;
 mod ca;
 mod cli;
 mod control;
 mod doctor;
+mod enforce;
 mod exec;
 mod exit;
 mod logs;
 mod observe;
+mod pods;
+mod policy;
 mod prices;
+mod reload;
 mod report;
 mod run;
 mod seeds;
@@ -41,12 +46,15 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Exec(args) => exec::exec(&args),
+        Command::Audit(command) => audit::audit(&command),
         Command::Ca(command) => ca::ca(&command),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Prices(command) => prices::prices(&command),
         Command::Report(args) => report::report(&args),
         Command::Top(args) => top::top(&args),
         Command::Tail(args) => tail::tail(&args),
+        Command::Policy(command) => policy::policy(&command),
+        Command::Config(command) => settings::config(&command),
         Command::Version => version::version(),
         Command::ExecChild(args) => exec::become_child(&args).map(|never| match never {}),
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_admin::{Health, Metrics};
+use tollgate_audit::{Audit, What};
 use tollgate_config::{Config, OnFailure};
 use tollgate_ledger::store::Ledger;
 use tollgate_tls::Authority;
@@ -14,28 +15,50 @@ use tollgate_tls::Authority;
 use crate::agent::{Agent, Loading, Setup};
 use crate::cli::RunArgs;
 use crate::observe::Observers;
-use crate::{ca, control, logs, settings};
+use crate::reload::{Live, Reloader, Stamps, Standing};
+use crate::{audit, ca, control, logs, reload, settings};
 
 /// Runs until a signal, then drains.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let file = args.config.config.as_deref();
+    let before = reload::stamps(file, &Config::default());
     let config = settings::load(&args.config)?;
     settings::require_root("run")?;
-    let _log = logs::start(&config.log);
+    let (_log, level) = logs::start(&config.log);
+    reload::warn(&config);
+    let standing = Arc::new(Standing::new(file.map(PathBuf::from), &config));
+    let watched = Watched { standing, stamps: before.and(reload::stamps(file, &config)), level };
     let runtime = settings::runtime()?;
     let ledger = settings::ledger(&config)?;
-    let code = runtime.block_on(serve(&config, ledger.clone()));
-    settings::end(runtime, ledger.as_deref());
+    let audit = audit::start(&config)?;
+    audit::note(audit.as_deref(), What::Started, format!("tollgate run, version {}", env!("CARGO_PKG_VERSION")));
+    let code = runtime.block_on(serve(&config, ledger.clone(), audit.clone(), watched));
+    settings::end(runtime, ledger.as_deref(), audit.as_deref());
     code
 }
 
-async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<ExitCode> {
+/// What is needed to read the configuration again.
+struct Watched {
+    standing: Arc<Standing>,
+    stamps: Stamps,
+    level: logs::Level,
+}
+
+async fn serve(
+    config: &Config,
+    ledger: Option<Arc<Ledger>>,
+    audit: Option<Arc<Audit>>,
+    watched: Watched,
+) -> anyhow::Result<ExitCode> {
     // Registered first: a signal during the start must not kill us half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
+    let Watched { standing, stamps, level } = watched;
     let metrics = Arc::new(Metrics::new("tollgate", env!("CARGO_PKG_VERSION")));
     let health = Health::new();
     let starting = health.register("kernel programs attached");
-    let control = control::start(config, &metrics, &health, ledger.as_ref())?;
+    let control = control::start(config, &metrics, &health, ledger.as_ref(), audit.as_ref(), &standing)?;
 
     if config.intercept.on_failure == OnFailure::Closed {
         tracing::warn!(
@@ -44,12 +67,14 @@ async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<E
     }
     let catalogue = Arc::new(settings::catalogue(config));
     let loading = Loading::begin(config, &catalogue);
-    let authority = Arc::new(authority(config, &catalogue)?);
+    let authority = Arc::new(authority(config, &catalogue, audit.as_deref())?);
     let cgroup = cgroup(config)?;
-    let observers = Arc::new(Observers::new(metrics, ledger, None));
-    let setup = Setup { config, cgroup: &cgroup, catalogue, loading, authority, observers };
+    let observers = Arc::new(Observers::new(metrics, ledger.clone(), None).with_audit(audit.clone()));
+    let setup = Setup { config, cgroup: &cgroup, catalogue, loading, authority, observers, ledger: ledger.clone() };
     let agent = Agent::start(setup).await?;
     control.show(&agent);
+    let live = Live { engine: Arc::clone(agent.engine()), http: agent.http().clone(), ledger, audit, level };
+    let reloading = tokio::spawn(reload::keep(Arc::new(Reloader::new(config, stamps, standing, live)), hangup));
     drop(starting);
     tracing::info!(admin = control.address().map(tracing::field::display), "ready");
 
@@ -57,6 +82,7 @@ async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<E
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    reloading.abort();
     tracing::info!(limit = ?config.drain.timeout, "draining: nothing new is taken over");
     let _draining = health.register("draining");
     tokio::select! {
@@ -72,11 +98,15 @@ async fn serve(config: &Config, ledger: Option<Arc<Ledger>>) -> anyhow::Result<E
 }
 
 /// The authority on disk, made at the first start.
-fn authority(config: &Config, catalogue: &tollgate_llm::Catalogue) -> anyhow::Result<Authority> {
+fn authority(config: &Config, catalogue: &tollgate_llm::Catalogue, audit: Option<&Audit>) -> anyhow::Result<Authority> {
     let directory = &config.ca.directory;
+    let is_there = directory.join(Authority::FILE).exists();
     let authority = Authority::load_or_create(directory, &catalogue.constraints()).with_context(|| {
         format!("the certificate authority in {} cannot be used; see `tollgate ca show`", directory.display())
     })?;
+    if !is_there {
+        audit::note(audit, What::AuthorityMade, format!("in {}", directory.display()));
+    }
     ca::warn_of_uncovered(&authority, catalogue);
     ca::write_trust(config, &authority)?;
     Ok(authority)

@@ -1,17 +1,20 @@
 //! What the commands need before they begin: rights, configuration, a runtime.
 
+use std::io::Write as _;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::unistd::Uid;
 use tokio::runtime::Runtime;
+use tollgate_audit::{Audit, Entry, What};
 use tollgate_config::Config;
 use tollgate_ledger::store::{self, Ledger};
 use tollgate_llm::price::file::File;
 use tollgate_llm::{Catalogue, Prices};
 
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, ConfigCommand};
 use crate::exit::{Coded, NO_PERMISSION, USAGE};
 
 /// Attaching to cgroups takes CAP_BPF and CAP_NET_ADMIN, which in practice is root.
@@ -31,6 +34,23 @@ pub(crate) fn load(args: &ConfigArgs) -> anyhow::Result<Config> {
         None => Ok(Config::default()),
         Some(path) => Config::load(path).map_err(|error| Coded::new(USAGE, error.to_string()).into()),
     }
+}
+
+/// `tollgate config`.
+pub(crate) fn config(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match command {
+        ConfigCommand::Schema => writeln!(out, "{:#}", tollgate_config::schema())?,
+        ConfigCommand::Check { file } => {
+            let config = load(&ConfigArgs { config: Some(file.clone()) })?;
+            prices(&config)?;
+            for warning in &config.warnings {
+                eprintln!("tollgate: warning: {}:{warning}", file.display());
+            }
+            writeln!(out, "{} can be used", file.display())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The built-in providers and the configured ones.
@@ -74,11 +94,16 @@ pub(crate) fn prices(config: &Config) -> anyhow::Result<Prices> {
 /// How long what is cut off at the end may take to be recorded. A look-up that hangs in a thread must not hold the process.
 const END: Duration = Duration::from_secs(5);
 
-/// Cuts off what the runtime still serves. Each exchange that was in flight is recorded by this, then all are on the ledger.
-pub(crate) fn end(runtime: Runtime, ledger: Option<&Ledger>) {
+/// Cuts off what the runtime still serves. Each exchange that was in flight is recorded by this, then all are on the ledger, and what
+/// was decided about them is in the audit.
+pub(crate) fn end(runtime: Runtime, ledger: Option<&Ledger>, audit: Option<&Audit>) {
     runtime.shutdown_timeout(END);
     if let Some(ledger) = ledger {
         ledger.close();
+    }
+    if let Some(audit) = audit {
+        audit.note(Entry::new(What::Stopped));
+        audit.close();
     }
 }
 

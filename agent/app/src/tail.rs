@@ -68,6 +68,9 @@ fn text(line: &Line<'_>, zone: &TimeZone) -> String {
     let mut text = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let mut add = |args: std::fmt::Arguments<'_>| text.write_fmt(args).expect("a string takes whatever comes");
     add(format_args!("  {}", name(&line.user, NAME)));
+    if let Some(team) = line.team.as_deref() {
+        add(format_args!(" [{}]", name(team, NAME)));
+    }
     let workload = workload(&line.program, line.unit.as_deref(), line.container.as_deref());
     add(format_args!("  {}", name(&workload, NAME)));
     add(format_args!("  {} {}", name(&line.provider, NAME), name(model, NAME)));
@@ -97,6 +100,9 @@ fn text(line: &Line<'_>, zone: &TimeZone) -> String {
         (None, Some(error)) => add(format_args!("  {}", name(error, NAME))),
         (Some(status), None) if status != 200 => add(format_args!("  {status}")),
         _ => {}
+    }
+    if let Some(rule) = line.rule.as_deref() {
+        add(format_args!("  by {}", name(rule, NAME)));
     }
     text
 }

@@ -99,6 +99,8 @@ struct RawCall {
     #[schemars(with = "Leaf<Word>")]
     unit: Option<Leaf<Word>>,
     #[schemars(with = "Leaf<Word>")]
+    user_unit: Option<Leaf<Word>>,
+    #[schemars(with = "Leaf<Word>")]
     container: Option<Leaf<Word>>,
     #[schemars(with = "Leaf<Word>")]
     pod: Option<Leaf<Word>>,
@@ -290,6 +292,7 @@ impl From<RawCall> for CaseCall {
             ("user", raw.user),
             ("cgroup", raw.cgroup),
             ("unit", raw.unit),
+            ("user_unit", raw.user_unit),
             ("container", raw.container),
             ("pod", raw.pod),
             ("namespace", raw.namespace),

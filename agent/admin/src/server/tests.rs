@@ -33,7 +33,7 @@ impl Server {
                 remaining_seconds: 60,
                 remedy: "set javax.net.ssl.trustStore".into(),
             }],
-            ledger: None,
+            ..State::default()
         };
         let pages = Arc::new(Pages::new(Arc::new(Metrics::new("own", "1.2.3")), health.clone(), state));
         let (stop, stopped) = oneshot::channel();

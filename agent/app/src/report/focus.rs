@@ -18,7 +18,7 @@ use self::meter::{METERS, REQUESTS, quantities};
 use super::values::inert;
 use crate::books;
 
-const COLUMNS: [&str; 44] = [
+const COLUMNS: [&str; 46] = [
     "BilledCost",
     "BillingAccountId",
     "BillingAccountName",
@@ -63,6 +63,8 @@ const COLUMNS: [&str; 44] = [
     "x_ServiceTier",
     "x_UsageSource",
     "x_Calls",
+    "x_CostCenter",
+    "x_Team",
 ];
 
 /// How much is known of the cost in a row.
@@ -101,6 +103,8 @@ struct Key {
     region: Option<String>,
     /// Names and values, already JSON.
     tags: String,
+    team: Option<String>,
+    cost_center: Option<String>,
     credential: Option<String>,
     tier: String,
     source: String,
@@ -181,6 +185,11 @@ fn key(line: &Line<'_>, status: Status, hourly: bool) -> Key {
         ("user", Some(&*line.user)),
         ("unit", line.unit.as_deref()),
         ("container", line.container.as_deref()),
+        ("namespace", line.namespace.as_deref()),
+        ("service_account", line.service_account.as_deref()),
+        ("team", line.team.as_deref()),
+        ("cost_center", line.cost_center.as_deref()),
+        ("end_user", line.end_user.as_deref()),
         ("operation", Some(&*line.operation)),
         ("host", Some(&*line.host)),
     ];
@@ -192,6 +201,8 @@ fn key(line: &Line<'_>, status: Status, hourly: bool) -> Key {
         model: model.into(),
         region: owned(&line.region),
         tags: Value::Object(tags).to_string(),
+        team: owned(&line.team),
+        cost_center: owned(&line.cost_center),
         credential: owned(&line.credential),
         tier: line.service_tier.as_deref().unwrap_or("standard").into(),
         source: line.usage_source.to_string(),
@@ -273,5 +284,7 @@ fn row(key: &Key, sum: &Sum, hourly: bool) -> anyhow::Result<BTreeMap<&'static s
         ("x_ServiceTier", text(&key.tier)),
         ("x_UsageSource", text(&key.source)),
         ("x_Calls", sum.calls.to_string()),
+        ("x_CostCenter", text(key.cost_center.as_deref().unwrap_or_default())),
+        ("x_Team", text(key.team.as_deref().unwrap_or_default())),
     ]))
 }

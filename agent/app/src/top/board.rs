@@ -96,7 +96,8 @@ impl Board {
             .map(|flight| {
                 let model = flight.model.as_deref().unwrap_or(&flight.operation);
                 let (unit, container) = (flight.unit.as_deref(), flight.container.as_deref());
-                (workload(&flight.program, unit, container).into(), model.into())
+                let workload = workload(&flight.program, unit, container);
+                (of_team(flight.team.as_deref(), workload).into(), model.into())
             })
             .collect();
     }
@@ -194,14 +195,23 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted[rank.min(sorted.len()) - 1]
 }
 
+/// A workload with the team that the policy says it is of, if there is one.
+fn of_team(team: Option<&str>, workload: String) -> String {
+    match team {
+        Some(team) => format!("[{team}] {workload}"),
+        None => workload,
+    }
+}
+
 fn sample(line: &Line<'_>) -> Sample {
     let counted = line.input_tokens.is_some();
     let cost = line.cost_usd.as_deref().and_then(|cost| cost.parse().ok());
     let model = line.request_model.as_deref().or(line.response_model.as_deref()).unwrap_or(&line.operation);
+    let workload = workload(&line.program, line.unit.as_deref(), line.container.as_deref());
     let ended = timestamp(line.started).as_millisecond().saturating_add(line.duration_ms as i64);
     Sample {
         ended,
-        workload: workload(&line.program, line.unit.as_deref(), line.container.as_deref()).into(),
+        workload: of_team(line.team.as_deref(), workload).into(),
         model: model.into(),
         input: line.input_tokens.unwrap_or(0),
         output: line.output_tokens.unwrap_or(0),

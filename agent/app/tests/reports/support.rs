@@ -191,6 +191,35 @@ pub(super) fn calls() -> Vec<Record> {
     ]
 }
 
+/// A call of a team's, in a pod, with a charge.
+pub(super) fn put_down() -> Record {
+    let pod = tollgate_workload::Pod {
+        uid: "0b5e".into(),
+        name: Some("train-0".into()),
+        namespace: Some("ml".into()),
+        service_account: Some("trainer".into()),
+        ..tollgate_workload::Pod::default()
+    };
+    let chat = chat("2026-11-02T14:00:00Z");
+    Record {
+        caller: Arc::new(Caller { pod: Some(Arc::new(pod)), ..(*chat.caller).clone() }),
+        attribution: tollgate_ledger::Attribution {
+            team: Some("research".into()),
+            cost_center: Some("=CC-1".into()),
+            end_user: Some("u-7".into()),
+            user_agent: Some("openai-python/2.8.0".into()),
+        },
+        rule: Some("small".into()),
+        charges: vec![tollgate_ledger::Charge {
+            budget: "month".into(),
+            group: "alice".into(),
+            window: 1_761_955_200,
+            amount: "0.003775".parse().expect("a number"),
+        }],
+        ..chat
+    }
+}
+
 /// A call that begins now.
 pub(super) fn opened() -> Opened {
     Opened {

@@ -3,7 +3,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::support::{Shelf, calls, ended, wait};
+use super::support::{Shelf, calls, ended, put_down, wait};
 
 #[test]
 fn a_line_says_who_called_what_and_what_came_of_it() {
@@ -23,8 +23,15 @@ fn a_line_says_who_called_what_and_what_came_of_it() {
 }
 
 #[test]
+fn a_line_names_the_team_and_the_rule_where_there_are_any() {
+    let told = Shelf::with(&[put_down()]).told(&["tail", "--utc"]);
+    assert!(told.contains("  alice [research]  python3.13@app.service  openai gpt-5  "), "{told}");
+    assert!(told.ends_with("  1.2 s (first 250 ms)  by small\n"), "{told}");
+}
+
+#[test]
 fn json_lines_are_those_of_the_log() {
-    let records = calls();
+    let records: Vec<_> = calls().into_iter().chain([put_down()]).collect();
     let told = Shelf::with(&records).told(&["tail", "--json", "--since", "2026-11-01"]);
     let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     let logged: Vec<Value> = records.iter().map(|record| serde_json::to_value(record).expect("it is JSON")).collect();

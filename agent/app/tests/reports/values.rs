@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use tollgate_llm::{Asked, Prices};
 
-use super::support::{Shelf, calls, chat};
+use super::support::{Shelf, calls, chat, put_down};
 
 /// The rows of a CSV text, by their titles.
 fn rows(text: &str) -> Vec<BTreeMap<String, String>> {
@@ -111,6 +111,29 @@ fn focus_has_a_row_a_day_model_caller_and_meter_and_the_same_sum() {
     assert!(
         hourly.contains("2026-11-01T23:00:00Z") && sum(&self::rows(&hourly), "BilledCost") == sum(&rows, "BilledCost")
     );
+}
+
+#[test]
+fn whom_calls_are_put_down_to_is_in_every_form() {
+    let mut all = calls();
+    all.push(put_down());
+    let shelf = Shelf::with(&all);
+    let told = shelf.told(&["report", "--by", "team,cost-center,end-user,user-agent", "--format", "csv"]);
+    assert!(told.starts_with("team,cost_center,end_user,user_agent,calls,"), "{told}");
+    assert!(told.contains("\nresearch,'=CC-1,u-7,openai-python/2.8.0,1,"), "{told}");
+    let told = shelf.told(&["report", "--by", "pod,namespace,service-account", "--team", "res*", "--format", "json"]);
+    let value: Value = serde_json::from_str(&told).expect("it is JSON");
+    assert_eq!((&value["rows"][0]["pod"], &value["rows"][0]["namespace"]), (&json!("train-0"), &json!("ml")));
+    assert_eq!((&value["rows"][0]["service_account"], &value["total"]["calls"]), (&json!("trainer"), &json!(1)));
+    let told = shelf.told(&["report", "--format", "focus", "--namespace", "m?"]);
+    let rows = rows(&told);
+    assert!(rows.iter().all(|row| row["x_Team"] == "research" && row["x_CostCenter"] == "'=CC-1"), "{told}");
+    let tags: Value = serde_json::from_str(&rows[0]["Tags"]).expect("tags are JSON");
+    assert_eq!(
+        (&tags["team"], &tags["namespace"], &tags["end_user"]),
+        (&json!("research"), &json!("ml"), &json!("u-7"))
+    );
+    assert_eq!(shelf.told(&["tail", "--team", "nobody"]), "");
 }
 
 #[test]

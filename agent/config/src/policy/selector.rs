@@ -45,10 +45,14 @@ pub(super) struct RawSelector {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Many<Leaf<Glob>>")]
     cgroup: Globs,
-    /// systemd's unit that the caller runs in. From the kernel.
+    /// The unit of the system's systemd that the caller runs in. Only root can choose it. From the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Many<Leaf<Glob>>")]
     unit: Globs,
+    /// The unit of a user's own systemd that the caller runs in. That user can give it any name, so match `user` too. From the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Many<Leaf<Glob>>")]
+    user_unit: Globs,
     /// Id of the container that the caller runs in. From the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Many<Leaf<Glob>>")]
@@ -159,7 +163,7 @@ fn warn_of_pods(here: &Path, checks: &mut Checks<'_>) {
 impl RawSelector {
     /// The selector whose keys are at `here`.
     pub(super) fn check(self, here: &Path, known: &Known<'_>, checks: &mut Checks<'_>) -> Selector {
-        let written = [
+        let written: [(Field, Globs); Field::ALL.len()] = [
             (Field::Team, self.team),
             (Field::Program, self.program),
             (Field::Executable, self.executable),
@@ -167,6 +171,7 @@ impl RawSelector {
             (Field::Uid, self.uid),
             (Field::Cgroup, self.cgroup),
             (Field::Unit, self.unit),
+            (Field::UserUnit, self.user_unit),
             (Field::Container, self.container),
             (Field::Pod, self.pod),
             (Field::Namespace, self.namespace),

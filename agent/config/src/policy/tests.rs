@@ -89,6 +89,21 @@ fn teams_and_rules_are_read() {
 }
 
 #[test]
+fn every_property_of_a_call_can_be_matched_and_shared_by() {
+    for field in Field::ALL {
+        let text = format!(
+            "teams: [{{ name: x }}]\npolicy: {{ budgets: [{{ name: a, match: {{ {field}: x }}, per: {field}, limit: $1, window: day }}] }}"
+        );
+        let config = parse(&text);
+        let budget = &config.policy.spec.budgets[0];
+        assert_eq!(
+            (budget.matches.fields[0].0, budget.matches.fields.len(), &budget.per[..]),
+            (field, 1, &[field][..])
+        );
+    }
+}
+
+#[test]
 fn budgets_limits_and_the_audit_are_read() {
     let config = parse(WHOLE);
     let [month, day] = &config.policy.spec.budgets[..] else { panic!("two budgets") };
