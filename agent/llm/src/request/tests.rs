@@ -128,6 +128,59 @@ fn compressed_bodies_are_read_through() {
     }
 }
 
+/// What a policy is told of a body that has ended.
+fn told(body: &[u8], coding: Option<&str>) -> RequestFacts {
+    let catalogue = Catalogue::builtin();
+    let openai = catalogue.find("api.openai.com").unwrap();
+    let mut meter = RequestMeter::for_policy(&identify(openai, &Method::POST, "/v1/chat/completions"), None, coding);
+    body.chunks(3).for_each(|chunk| meter.push(chunk));
+    meter.end();
+    assert_eq!(meter.facts(), meter.facts(), "it may be asked again");
+    meter.facts()
+}
+
+#[test]
+fn what_another_reader_may_read_otherwise_is_unclear() {
+    let clear = told(br#" {"model":"a","tools":[{"model":"b"}],"model":"a"} "#, None);
+    assert_eq!((clear.model.as_deref(), clear.is_unclear), (Some("a"), false));
+    let wide: Vec<u8> = r#"{"model":"a"}"#.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let narrow: Vec<u8> = r#"{"model":"a"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let unclear: [&[u8]; 12] = [
+        br#"{"model":"a","model":"b"}"#,
+        br#"{"model":"a","MODEL":"b"}"#,
+        br#"{"model":"a","mod\u0065l":"b"}"#,
+        br#"{"model":"a","model":null}"#,
+        br#"{"model":"a""#,
+        br#"{"model":"a"}{"model":"a"}"#,
+        br#"{"model":"a"} x"#,
+        br#"[{"model":"a"},{"model":"b"}]"#,
+        b"",
+        b"\xef\xbb\xbf{\"model\":\"a\"}",
+        &wide,
+        &narrow,
+    ];
+    for body in unclear {
+        assert!(told(body, None).is_unclear, "{}", String::from_utf8_lossy(body));
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(br#"{"model":"a"}"#).unwrap();
+    let gzip = gzip.finish().unwrap();
+    assert!(told(&gzip[..gzip.len() - 12], Some("gzip")).is_unclear);
+    assert!(told(br#"{"model":"a"}"#, Some("x-own")).is_unclear);
+    assert_eq!(told(br#"{"Model":"a"}"#, None).model.as_deref(), Some("a"), "as some servers read it");
+}
+
+#[test]
+fn what_a_decoder_holds_back_is_read_at_the_end() {
+    for length in 1..60 {
+        let body = format!(r#"{{"messages":["{}"],"model":"gpt-5"}}"#, "x".repeat(length));
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(body.as_bytes()).unwrap();
+        let facts = told(&gzip.finish().unwrap(), Some("gzip"));
+        assert_eq!((facts.model.as_deref(), facts.is_unclear), (Some("gpt-5"), false), "{length}");
+    }
+}
+
 #[test]
 fn a_hundred_megabytes_before_the_model_are_no_burden() {
     let mut meter = meter("/v1/chat/completions", Some("application/json"), None);
