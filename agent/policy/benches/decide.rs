@@ -19,6 +19,9 @@ use tollgate_workload::{Caller, Pod};
 /// Rules, teams, and groups of each budget and limit.
 const MANY: usize = 10_000;
 
+/// Makes a policy of so many.
+type Make = fn(usize) -> Spec;
+
 fn decide(criterion: &mut Criterion) {
     let policies: [(&str, fn(usize) -> Spec); 5] =
         [("exact", exact), ("globs", globs), ("two fields", two_fields), ("labels", labels), ("teams", teams)];
@@ -65,7 +68,9 @@ fn groups(criterion: &mut Criterion) {
         let actual = Actual { input: Some(100), output: Some(50), cost: None, is_billable: true };
         black_box(reserved.expect("there is room").settle(&actual))
     };
-    callers.iter().for_each(|caller| drop(call(caller)));
+    for caller in &callers {
+        drop(call(caller));
+    }
     println!("{MANY} groups of a budget and a limit: {:.1} MB with their callers", (resident() - before) as f64 / 1e6);
     let mut next = (0..MANY).cycle().map(|at| (at * 7919) % MANY);
     criterion.bench_function(&format!("decide, reserve and settle in one of {MANY} groups"), |bencher| {

@@ -67,7 +67,12 @@ impl Condition {
             builder.spawn_scoped(scope, compile).map(thread::ScopedJoinHandle::join)
         });
         match compiled {
-            Ok(Ok(compiled)) => compiled,
+            // What it says may repeat the text, and stands on one line of a log.
+            Ok(Ok(compiled)) => compiled.map_err(|BadCondition(why)| {
+                BadCondition(
+                    why.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect(),
+                )
+            }),
             Ok(Err(_)) => Err(unreadable()),
             Err(error) => Err(BadCondition(format!("there is no thread to compile it with: {error}; try again"))),
         }

@@ -70,11 +70,6 @@ impl Policy {
         self.condition_errors.load(Ordering::Relaxed)
     }
 
-    /// What it calls the caller of a call.
-    pub fn named(&self, subject: &Subject<'_>, now: Timestamp) -> Named {
-        self.call(subject, now).named
-    }
-
     /// Looks a call up, and names its caller.
     pub(crate) fn call<'a>(&'a self, subject: &Subject<'a>, now: Timestamp) -> Call<'a> {
         let mut call = Self::nameless(subject, now);

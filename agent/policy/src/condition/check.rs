@@ -1,12 +1,15 @@
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr, operators};
 
-use super::facts::{ALONE, CALLER, IN_BODY, LABEL, REGEX, REQUEST};
+use super::facts::{ALONE, CALLER, IN_BODY, LABEL, LABELS, REGEX, REQUEST};
 use super::regexes::Regex;
 
 /// How deep an expression may be. Evaluating it takes frames of the stack for each, 40 KiB where they are not optimised. A chain of
 /// `&&` or `||` is as deep as the logarithm of its length.
 const DEEPEST: usize = 24;
+
+/// How many parts all turns of a loop may evaluate together: some milliseconds.
+const LONGEST_LOOP: usize = 20_000;
 
 /// What a condition may call beside operators. Others cost too much, make lists, or have no use here.
 const FUNCTIONS: [&str; 22] = [
@@ -75,6 +78,8 @@ struct Checker {
     checked: Checked,
     /// Variables of the macros around.
     scope: Vec<String>,
+    /// Parts seen so far.
+    parts: usize,
 }
 
 /// An operator as it is written.
@@ -88,6 +93,7 @@ impl Checker {
             return Err(format!("it is nested more than {DEEPEST} deep; use several rules, or a list with in"));
         }
         let depth = depth + 1;
+        self.parts += 1;
         match &mut expression.expr {
             Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.name(name),
@@ -216,12 +222,20 @@ impl Checker {
         {
             return Err(format!("{name} is taken; give the variable another name"));
         }
+        let before = self.parts;
         self.walk(&mut of.iter_range, depth)?;
+        let turns = if matches!(of.iter_range.expr, Expr::List(_)) { 0 } else { LABELS }.max(self.parts - before);
         self.walk(&mut of.accu_init, depth)?;
         self.scope = own;
+        let before = self.parts;
         let parts = [&mut of.loop_cond, &mut of.loop_step, &mut of.result];
         let walked = parts.into_iter().try_for_each(|part| self.walk(part, depth));
         self.scope.clear();
+        if turns * (self.parts - before) > LONGEST_LOOP {
+            return Err(
+                "the loop would take too long; write less in it, or use in, matches or several rules".to_owned()
+            );
+        }
         walked
     }
 }

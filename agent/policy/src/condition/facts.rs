@@ -14,7 +14,7 @@ use super::regexes::Regex;
 use crate::{Field, Named, Subject};
 
 /// Most labels of a pod that a condition sees.
-const LABELS: usize = 256;
+pub(super) const LABELS: usize = 256;
 
 /// `caller.`…
 pub(super) const CALLER: [&str; 13] = [

@@ -171,6 +171,22 @@ fn what_is_no_condition_is_refused_with_what_to_write() {
 }
 
 #[test]
+fn what_a_loop_may_take_is_bounded() {
+    let list = |many: usize| format!("[{}]", vec!["0"; many].join(","));
+    let body = |many: usize| vec!["x == 1"; many].join(" || ");
+    for (range, parts, is_fine) in [
+        (list(1000), 1, true),
+        (list(1000), 100, false),
+        (list(10), 300, true),
+        ("caller.labels".to_owned(), 10, true),
+        ("caller.labels".to_owned(), 50, false),
+    ] {
+        let text = format!("{range}.exists(x, {})", body(parts));
+        assert_eq!(Condition::compile(&text).is_ok(), is_fine, "{text:.50} {parts}");
+    }
+}
+
+#[test]
 fn whether_the_body_is_needed_shows_in_the_condition() {
     for text in [
         "request.model == 'x'",

@@ -233,7 +233,7 @@ fn only_the_models_of_a_rule_may_be_called() {
     let caller = caller();
     let models = Patterns::parse(&["gpt-5-mini*", "claude-haiku-*"]).unwrap();
     let spec = rules([Rule { models: Some(models), ..rule("small-models", &[]) }]);
-    let asks = |model, operation| Subject { model, operation, ..subject(&caller) };
+    let asks = |model, operation| Subject { operation, model, ..subject(&caller) };
     assert!(decide(&spec, &asks(Some("gpt-5-mini-2025"), Operation::Chat)).is_ok());
     let refused = refusal(&spec, &asks(Some("gpt-5"), Operation::Chat));
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
@@ -281,7 +281,7 @@ fn outside_its_hours_a_rule_refuses_and_says_when_it_opens() {
 fn a_clamp_only_makes_smaller_and_only_what_generates_text() {
     let caller = caller();
     let spec = rules([Rule { max_output_tokens: Some(4096), ..rule("short", &[]) }]);
-    let asks = |max_output_tokens, operation| Subject { max_output_tokens, operation, ..subject(&caller) };
+    let asks = |max_output_tokens, operation| Subject { operation, max_output_tokens, ..subject(&caller) };
     for (asked, operation, clamp) in [
         (None, Operation::Chat, Some(4096)),
         (Some(4097), Operation::Chat, Some(4096)),

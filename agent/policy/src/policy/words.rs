@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -98,11 +97,10 @@ fn list(patterns: &Patterns) -> String {
     listed.join(", ")
 }
 
-fn short(value: &str) -> Cow<'_, str> {
-    match value.char_indices().nth(LONGEST) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &value[..end])),
-        None => Cow::Borrowed(value),
-    }
+/// Fit for one line.
+fn short(value: &str) -> String {
+    let shown = value.chars().take(LONGEST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    shown.chain(value.chars().nth(LONGEST).map(|_| '…')).collect()
 }
 
 fn add_contact(message: &mut String, contact: Option<&str>) {
