@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::spend::amount;
-use crate::spend::book::BudgetBook;
+use crate::spend::book::Spent;
 use crate::spend::clock::Clock;
 use crate::{Charge, Named, Notice, Policy};
 
@@ -152,8 +152,9 @@ impl Engine {
         Arc::clone(&self.plan.lock().policy)
     }
 
-    /// Takes note of what was spent before, as the ledger has it. Adds up. What was spent in other windows than the present
-    /// ones, or of budgets that the policy does not name, is passed over.
+    /// Takes note of what was spent before, as the ledger has it. Adds up. What was spent in windows that have ended, or of budgets
+    /// that the policy does not name, is passed over; windows that have not begun by this clock, which may not be set yet, are
+    /// kept until they do.
     pub fn restore(&self, charges: impl IntoIterator<Item = Charge>) {
         self.restore_at(charges, Timestamp::now());
     }
@@ -164,12 +165,9 @@ impl Engine {
         for charge in charges {
             let Some(&at) = budgets.get(&charge.budget) else { continue };
             let at: usize = at;
-            let period = plan.budgets[at].period(now.as_second());
-            if period.bounds.start == charge.window {
-                let (_, cell) = period.groups.cell(&charge.group, BudgetBook::meter, self.clock.now());
-                let spent = amount::whole(charge.amount, plan.policy.spec().budgets[at].amount);
-                cell.sum(|sum| sum.restore(spent));
-            }
+            let amount = amount::whole(charge.amount, plan.policy.spec().budgets[at].amount);
+            let spent = Spent { group: charge.group, window: charge.window, amount };
+            plan.budgets[at].restore(spent, now.as_second());
         }
     }
 }

@@ -1,8 +1,8 @@
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -165,6 +165,9 @@ impl Attempt {
 
     /// Puts claims in the order of their cells.
     fn sort(&mut self) {
+        if self.claims.is_sorted_by_key(|claim| claim.cell.id()) {
+            return;
+        }
         let mut both: Vec<_> = self.claims.drain(..).zip(self.sources.drain(..)).collect();
         both.sort_unstable_by_key(|(claim, _)| claim.cell.id());
         (self.claims, self.sources) = both.into_iter().unzip();
@@ -348,7 +351,9 @@ fn observed(what: What, name: &Arc<str>) -> Notice {
 
 /// Turns go round workloads: control group, else unit, else program and user.
 fn who(caller: &Caller) -> u64 {
-    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+    // With a secret, because users name control groups: nobody may come into another's turn.
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let mut hasher = SECRET.build_hasher();
     match (&caller.cgroup, &caller.unit) {
         (Some(cgroup), _) => cgroup.hash(&mut hasher),
         (None, Some(unit)) => unit.hash(&mut hasher),

@@ -401,6 +401,21 @@ fn a_clock_that_goes_back_opens_no_fresh_window() {
 }
 
 #[test]
+fn what_was_spent_is_known_where_the_clock_is_set_only_after_the_start() {
+    let engine = engine(vec![budget("b", money("10"))], vec![]);
+    let alice = caller("alice");
+    let charge = |window| Charge { budget: "b".into(), group: "".into(), window, amount: dollars("9") };
+    let today = NOON - 12 * 3600;
+    engine.restore_at([charge(today), charge(today - 86_400), charge(today + 86_400)], at(0));
+    call(&engine, &subject(&alice), costs("2"), 0).unwrap().settle(&spent("2"));
+    for second in [NOON, NOON + 86_400] {
+        assert_eq!(state(&engine, second).0, dollars("9"));
+        assert_eq!(&*call(&engine, &subject(&alice), costs("2"), second).unwrap_err().name, "b");
+    }
+    call(&engine, &subject(&alice), costs("2"), NOON + 2 * 86_400).unwrap().settle(&spent("2"));
+}
+
+#[test]
 fn a_new_policy_keeps_what_was_spent_under_the_same_names_and_what_is_on_its_way() {
     let old = budget("b", money("10"));
     let requests = limit("rpm", Measure::Requests, 2);

@@ -5,7 +5,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use super::groups::Groups;
+use super::groups::{Groups, MOST};
 use super::meter::{Bucket, Gauge, Meter, Rate, Sum};
 use crate::sync::Arc;
 use crate::window::Bounds;
@@ -16,7 +16,23 @@ use crate::{Amount, Budget, Limit, Measure, Window};
 pub(crate) struct BudgetBook {
     amount: Amount,
     window: Window,
-    period: Mutex<Arc<Period>>,
+    present: Mutex<Present>,
+}
+
+#[derive(Debug)]
+struct Present {
+    period: Arc<Period>,
+    /// Of windows that are still to come by this clock: at a start it may be behind, before it is set.
+    ahead: Vec<Spent>,
+}
+
+/// What was spent before this start.
+#[derive(Debug)]
+pub(crate) struct Spent {
+    pub(crate) group: Arc<str>,
+    /// When the window began.
+    pub(crate) window: i64,
+    pub(crate) amount: i128,
 }
 
 /// What was spent in one window.
@@ -32,7 +48,8 @@ impl BudgetBook {
     pub(crate) fn new(budget: &Budget) -> Self {
         let never = Bounds { start: i64::MIN, end: i64::MIN };
         let period = Period { bounds: never, before: i64::MIN, groups: Arc::default() };
-        Self { amount: budget.amount, window: budget.window.clone(), period: Mutex::new(Arc::new(period)) }
+        let present = Mutex::new(Present { period: Arc::new(period), ahead: Vec::new() });
+        Self { amount: budget.amount, window: budget.window.clone(), present }
     }
 
     /// Whether what was counted so far is what this counts: the same kind of thing, in the same windows.
@@ -51,22 +68,37 @@ impl BudgetBook {
     /// A clock that goes back opens no fresh window: within the window before, the present one stays; and where it goes back
     /// farther, so that the present one would not end for long, what was spent moves to the window of the new time.
     pub(crate) fn period(&self, now: i64) -> Arc<Period> {
-        let mut period = self.period.lock();
-        let past = if now >= period.bounds.end {
-            Some(mem::replace(&mut *period, Arc::new(self.open(now, Arc::default()))))
-        } else if now < period.before {
-            let groups = Arc::clone(&period.groups);
-            *period = Arc::new(self.open(now, groups));
-            None
-        } else {
-            None
-        };
-        let present = Arc::clone(&period);
-        drop(period);
-        if let Some(past) = past {
+        let mut present = self.present.lock();
+        if now >= present.period.bounds.end {
+            let opened = Arc::new(self.open(now, Arc::default()));
+            present.ahead.retain(|spent| {
+                if spent.window == opened.bounds.start {
+                    opened.restore(spent);
+                }
+                spent.window > opened.bounds.start
+            });
+            let past = mem::replace(&mut present.period, Arc::clone(&opened));
+            drop(present);
             forget(past);
+            return opened;
         }
-        present
+        if now < present.period.before {
+            let groups = Arc::clone(&present.period.groups);
+            present.period = Arc::new(self.open(now, groups));
+        }
+        Arc::clone(&present.period)
+    }
+
+    /// Takes note of what was spent before this start, in the present window or in one to come.
+    pub(crate) fn restore(&self, spent: Spent, now: i64) {
+        self.period(now);
+        let mut present = self.present.lock();
+        let start = present.period.bounds.start;
+        if spent.window == start {
+            present.period.restore(&spent);
+        } else if spent.window > start && present.ahead.len() < MOST {
+            present.ahead.push(spent);
+        }
     }
 
     fn open(&self, now: i64, groups: Arc<Groups>) -> Period {
@@ -77,6 +109,14 @@ impl BudgetBook {
 
     pub(crate) fn meter() -> Meter {
         Meter::Sum(Sum::default())
+    }
+}
+
+impl Period {
+    fn restore(&self, spent: &Spent) {
+        // Sums do not ask for the time.
+        let (_, cell) = self.groups.cell(&spent.group, BudgetBook::meter, 0);
+        cell.sum(|sum| sum.restore(spent.amount));
     }
 }
 
