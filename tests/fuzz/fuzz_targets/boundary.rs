@@ -2,9 +2,13 @@
 //! a place is an error to the meter. The first byte is the kind of stream, the second the size of the pieces.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use http::{Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use tollgate_llm::{Boundary, Catalogue, Dialect, PolicyRefusal, Provider, RefusalCause, ResponseMeter, identify};
+use tollgate_llm::{
+    Boundary, Call, Catalogue, Dialect, PolicyRefusal, Provider, RefusalCause, ResponseMeter, identify,
+};
 
 const KINDS: [(&str, &str, &str); 7] = [
     ("api.openai.com", "/v1/chat/completions", "text/event-stream"),
@@ -16,13 +20,21 @@ const KINDS: [(&str, &str, &str); 7] = [
     ("", "/api/chat", "application/x-ndjson"),
 ];
 
-fuzz_target!(|input: &[u8]| {
-    let [which, size, stream @ ..] = input else { return };
-    let (host, path, content_type) = KINDS[usize::from(*which) % KINDS.len()];
+static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
     let catalogue = Catalogue::builtin();
     let ollama = Provider::new("ollama", Vec::new(), Some(Dialect::Ollama));
-    let provider = catalogue.find(host).map_or(&ollama, |provider| &**provider);
-    let call = identify(provider, &Method::POST, path);
+    let calls = KINDS.iter().map(|(host, path, _)| {
+        let provider = catalogue.find(host).map_or(&ollama, |provider| &**provider);
+        identify(provider, &Method::POST, path)
+    });
+    calls.collect()
+});
+
+fuzz_target!(|input: &[u8]| {
+    let [which, size, stream @ ..] = input else { return };
+    let which = usize::from(*which) % KINDS.len();
+    let (_, _, content_type) = KINDS[which];
+    let call = &CALLS[which];
     let refusal = PolicyRefusal {
         status: StatusCode::TOO_MANY_REQUESTS,
         cause: RefusalCause::Budget,
@@ -30,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
         retry_after: None,
         allowance: None,
     };
-    let begun = || Boundary::new(&call, Some(content_type), None).expect("these can be ended");
+    let begun = || Boundary::new(call, Some(content_type), None).expect("these can be ended");
     let ends = |size: usize| {
         let (mut boundary, mut ends, mut before) = (begun(), Vec::new(), 0);
         for piece in stream.chunks(size.max(1)) {

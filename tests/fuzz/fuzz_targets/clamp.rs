@@ -2,11 +2,13 @@
 //! JSON; and is the same however the body is cut. The first byte is the API, the second the size of the pieces.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, Method};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use tollgate_llm::{
-    Catalogue, Clamp, ClampError, Dialect, Edits, Provider, RequestFacts, RequestMeter, Splicer, identify,
+    Call, Catalogue, Clamp, ClampError, Dialect, Edits, Provider, RequestFacts, RequestMeter, Splicer, identify,
 };
 
 const LIMIT: u64 = 100;
@@ -28,19 +30,27 @@ const CASES: [Case; 6] = [
     ("", "/api/chat", &["options"], &["num_predict"]),
 ];
 
-fuzz_target!(|input: &[u8]| {
-    let [which, size, body @ ..] = input else { return };
-    let (host, path, parents, names) = CASES[usize::from(*which) % CASES.len()];
+static CALLS: LazyLock<Vec<(Provider, Call)>> = LazyLock::new(|| {
     let catalogue = Catalogue::builtin();
     let ollama = Provider::new("ollama", Vec::new(), Some(Dialect::Ollama));
-    let provider = catalogue.find(host).map_or(&ollama, |provider| &**provider);
-    let call = identify(provider, &Method::POST, path);
+    let calls = CASES.iter().map(|(host, path, ..)| {
+        let provider = catalogue.find(host).map_or(&ollama, |provider| &**provider);
+        (provider.clone(), identify(provider, &Method::POST, path))
+    });
+    calls.collect()
+});
 
-    let mut meter = RequestMeter::for_policy(&call, None, None);
+fuzz_target!(|input: &[u8]| {
+    let [which, size, body @ ..] = input else { return };
+    let which = usize::from(*which) % CASES.len();
+    let (_, _, parents, names) = CASES[which];
+    let (provider, call) = &CALLS[which];
+
+    let mut meter = RequestMeter::for_policy(call, None, None);
     meter.push(body);
     let told = meter.finish().max_output_tokens;
 
-    let begun = || Clamp::new(&call, provider, &HeaderMap::new(), &RequestFacts::default(), LIMIT);
+    let begun = || Clamp::new(call, provider, &HeaderMap::new(), &RequestFacts::default(), LIMIT);
     let mut clamp = begun();
     clamp.push(body);
     let clamped = clamp.finish();
