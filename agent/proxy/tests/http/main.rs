@@ -1,6 +1,7 @@
 //! HTTP through the proxy: what clients send and providers answer, against what arrives at the other end.
 
 mod bodies;
+mod cutting;
 mod direct;
 mod disconnect;
 mod drain;
@@ -11,6 +12,7 @@ mod log;
 mod policy;
 mod prices;
 mod size;
+mod sockets;
 mod splice;
 mod stress;
 mod support;

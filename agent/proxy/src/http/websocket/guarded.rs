@@ -139,9 +139,9 @@ impl<C: AsyncRead + Unpin, S: AsyncWrite + Unpin> Up<'_, C, S> {
                     Err(_reason) => {
                         let reason = "the client's frames cannot be read".to_owned();
                         let end = End { code: CloseCode::Protocol, reason, error: None, outcome: Outcome::ClientGone };
-                        // An error means that the session is ending already.
+                        // An error means that the server has closed, or that the session is ending already.
                         drop(self.say.send(Say::End(end)).await);
-                        return std::future::pending().await;
+                        return Ok(());
                     }
                 }
             }
