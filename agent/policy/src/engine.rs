@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +32,8 @@ pub use status::BudgetState;
 #[derive(Debug)]
 pub struct Engine {
     plan: Mutex<Arc<Plan>>,
+    /// What the policy has to know, for those who ask at each call, also where there is no policy at all.
+    needs: AtomicU8,
     /// Held while a policy is put in force.
     books: Mutex<Books>,
     clock: Clock,
@@ -99,6 +102,18 @@ pub struct Needs {
     pub cut: bool,
 }
 
+impl Needs {
+    fn bits(self) -> u8 {
+        let Self { anything, body, ask, cut } = self;
+        [anything, body, ask, cut].into_iter().rev().fold(0, |bits, need| bits << 1 | u8::from(need))
+    }
+
+    fn of(bits: u8) -> Self {
+        let has = |bit: u8| bits >> bit & 1 == 1;
+        Self { anything: has(0), body: has(1), ask: has(2), cut: has(3) }
+    }
+}
+
 /// A call that may go on as far as rules are concerned.
 #[derive(Debug)]
 pub struct Decided {
@@ -125,7 +140,8 @@ impl Engine {
     pub fn new(policy: Policy) -> Self {
         let (mut books, clock) = (Books::default(), Clock::default());
         let plan = books.plan(policy, clock);
-        Self { plan: Mutex::new(Arc::new(plan)), books: Mutex::new(books), clock }
+        let needs = AtomicU8::new(plan.policy.needs().bits());
+        Self { plan: Mutex::new(Arc::new(plan)), needs, books: Mutex::new(books), clock }
     }
 
     /// Puts another policy in force for calls from now on; those that were decided on are finished by the old one.
@@ -137,7 +153,9 @@ impl Engine {
     pub fn replace(&self, policy: Policy) {
         let mut books = self.books.lock();
         let plan = Arc::new(books.plan(policy, self.clock));
+        let needs = plan.policy.needs().bits();
         let before = mem::replace(&mut *self.plan.lock(), plan);
+        self.needs.store(needs, Ordering::Release);
         // Large as it may be, it is dropped when nobody waits for the lock.
         drop(before);
     }

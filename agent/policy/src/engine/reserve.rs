@@ -89,11 +89,20 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
         self.cell.leave(self.order, self.served, self.clock.now()).wake();
     }
 }
 
 static ARRIVALS: AtomicU64 = AtomicU64::new(0);
+
+/// Calls that stand in a line, for the metrics. Of all engines: a process has one, but in tests.
+static WAITING: AtomicU64 = AtomicU64::new(0);
+
+/// Calls that wait for room.
+pub(super) fn waiting() -> u64 {
+    WAITING.load(Ordering::Relaxed)
+}
 
 /// The order of one who is in no line.
 const NOBODY: u64 = u64::MAX;
@@ -302,6 +311,7 @@ impl Attempt {
         let Claim { cell, need, bound, .. } = &self.claims[first.claim];
         let arrival = Arrival { caller: line.caller, order: line.order, need: *need, bound: *bound, deadline };
         let wakes = cell.join(arrival, now).ok()?;
+        WAITING.fetch_add(1, Ordering::Relaxed);
         line.place = Some(Place { cell: Arc::clone(cell), order: line.order, served: false, clock });
         wakes.into_iter().for_each(Wake::wake);
         Some(first)

@@ -38,6 +38,11 @@ struct Rank {
 }
 
 impl Engine {
+    /// Calls that wait for room in a limit, now.
+    pub fn waiting(&self) -> u64 {
+        super::reserve::waiting()
+    }
+
     /// How it stands with budgets: those groups, `most` of them at most, of which the largest share is spent or set aside. A group
     /// that has used nothing is left out. It looks at all groups, so it is for a page that somebody asks for, not for each call.
     pub fn budgets(&self, most: usize, now: Timestamp) -> Vec<BudgetState> {

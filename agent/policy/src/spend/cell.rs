@@ -143,7 +143,7 @@ pub(crate) fn take_all(claims: &[Claim], order: u64, now: u64) -> Result<Vec<usi
         }
         let shortage = state.meter.shortage(claim.need, claim.bound);
         let front = state.line.as_ref().and_then(|line| line.front());
-        let may_try = front.is_none_or(|front| front == order);
+        let may_try = claim.need == 0 || front.is_none_or(|front| front == order);
         if shortage.is_none() && (may_try || claim.lack != Lack::Refuse) {
             continue;
         }

@@ -55,12 +55,34 @@ async fn a_call_waits_no_longer_than_it_may_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_needs_nothing_of_a_limit_stands_in_no_line() {
+    let engine = Arc::new(engine(vec![], vec![waiting(limit("out", Measure::Tokens(Count::Output), 60), 60)]));
+    spawn(&engine, "alice", tokens(5, 60)).await.unwrap().unwrap().settle(&used(5, 60));
+    let waits = spawn(&engine, "alice", tokens(5, 30));
+    settle_down().await;
+    call(&engine, &subject(&caller("alice")), tokens(500, 0), NOON).unwrap().settle(&used(500, 0));
+    waits.await.unwrap().unwrap().settle(&used(5, 30));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_a_budget_refuses_does_not_wait() {
     let limits = vec![waiting(limit("few", Measure::Concurrent, 1), 3)];
     let engine = Arc::new(engine(vec![budget("b", money("10"))], limits));
     let first = spawn(&engine, "alice", costs("5")).await.unwrap().unwrap();
     assert_eq!(&*call(&engine, &subject(&caller("alice")), costs("6"), NOON).unwrap_err().name, "b");
     first.settle(&spent("5"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_are_counted() {
+    let engine = Arc::new(engine(vec![], vec![waiting(limit("one", Measure::Concurrent, 1), 1000)]));
+    let first = spawn(&engine, "zoe", tokens(1, 1)).await.unwrap().unwrap();
+    let second = spawn(&engine, "alice", tokens(1, 1));
+    settle_down().await;
+    // Other tests may have some, too.
+    assert!(engine.waiting() >= 1);
+    first.settle(&used(1, 1));
+    second.await.unwrap().unwrap().settle(&used(1, 1));
 }
 
 #[tokio::test(start_paused = true)]
