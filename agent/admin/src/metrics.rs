@@ -125,6 +125,11 @@ impl Metrics {
         self.policy.watch(Box::new(budgets));
     }
 
+    /// Has the number of calls that wait for room in a limit read at each scrape.
+    pub fn watch_waiting(&self, waiting: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.policy.watch_waiting(Box::new(waiting));
+    }
+
     /// Has how the audit is read at each scrape.
     pub fn watch_audit(&self, figures: impl Fn() -> tollgate_audit::Figures + Send + Sync + 'static) {
         self.audit.watch(Box::new(figures));

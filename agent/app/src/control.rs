@@ -71,7 +71,8 @@ pub(crate) fn start(
         metrics.watch_audit(move || audit.upgrade().map(|audit| audit.figures()).unwrap_or_default());
     }
     let shown: Arc<OnceLock<Shown>> = Arc::new(OnceLock::new());
-    let spending = Arc::clone(&shown);
+    let (spending, waiting) = (Arc::clone(&shown), Arc::clone(&shown));
+    metrics.watch_waiting(move || waiting.get().map(|shown| shown.engine.waiting()).unwrap_or_default());
     metrics.watch_budgets(move || {
         spending.get().map(|shown| shown.engine.budgets(SERIES, Timestamp::now())).unwrap_or_default()
     });

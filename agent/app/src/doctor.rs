@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use tollgate_admin::{ConfigState, LedgerState};
+use tollgate_admin::{AuditState, ConfigState, LedgerState};
 use tollgate_config::Config;
 use tollgate_kernel::probe::{self, Finding, Problem};
 use tollgate_tls::{Authority, Roots};
@@ -111,6 +111,7 @@ fn running(config: &Config) -> Vec<Finding> {
             });
             findings.extend(status.state.config.as_ref().map(configuration));
             findings.extend(status.state.ledger.as_ref().map(ledger));
+            findings.extend(status.state.audit.as_ref().map(audit));
             findings.push(Finding { name: "listeners", outcome: Ok(status.state.listeners.join(", ")) });
             findings.extend(status.state.refusals.iter().map(|refused| Finding {
                 name: "trust",
@@ -161,6 +162,20 @@ fn ledger(state: &LedgerState) -> Finding {
         }),
     };
     Finding { name: "ledger", outcome }
+}
+
+/// What the running agent says of its audit.
+fn audit(state: &AuditState) -> Finding {
+    let outcome = match &state.trouble {
+        None if state.dropped == 0 => Ok(format!("{} is written", state.directory)),
+        None => Ok(format!("{} is written; earlier, there was no room for {} entries", state.directory, state.dropped)),
+        Some(trouble) => Err(Problem {
+            what: format!("it cannot be written: {trouble}; {} entries wait, {} are lost", state.waiting, state.dropped),
+            remedy: "calls go on. Make room on the disk, or correct the rights or audit.directory; what waits is written then"
+                .into(),
+        }),
+    };
+    Finding { name: "audit", outcome }
 }
 
 #[cfg(test)]

@@ -184,6 +184,8 @@ impl Check {
                 None => {
                     self.report.is_unfinished = true;
                     self.torn = Some((Hash::of(&line), place(Why::Unreadable)));
+                    // What an agent adds by now would be taken for another line.
+                    return Ok(());
                 }
             }
         }

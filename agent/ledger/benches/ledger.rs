@@ -1,5 +1,6 @@
 //! What a ledger of a million exchanges costs: on the request path, in writing, on disk, in reports, in rolling up.
-//! Run it with `cargo bench -p tollgate-ledger`; it prints, it does not judge.
+//! Run it with `cargo bench -p tollgate-ledger`; it prints, it does not judge. With `PLAIN=1` calls are put down to nobody and charged
+//! to no budget, as without a policy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use http::StatusCode;
 use rust_decimal::Decimal;
 use tollgate_ledger::query::{Dimension, Filter, Question, Reader};
 use tollgate_ledger::store::{FILE, Ledger, Settings};
-use tollgate_ledger::{Id, Opened, Outcome, Record, Totals};
+use tollgate_ledger::{Attribution, Charge, Id, Opened, Outcome, Record, Totals};
 use tollgate_llm::{Operation, Usage, UsageSource};
-use tollgate_workload::Caller;
+use tollgate_workload::{Caller, Pod};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Exchanges that are under way at once.
@@ -30,7 +31,8 @@ fn main() {
     let file = folder.path().join("ledger").join(FILE);
 
     let ledger = Ledger::start(settings(None)).expect("a thread");
-    let callers: Vec<Arc<Caller>> = (0..50).map(caller).collect();
+    let is_plain = std::env::var_os("PLAIN").is_some();
+    let callers: Vec<Arc<Caller>> = (0..50).map(|number| caller(number, is_plain)).collect();
     // 120 days of it.
     let from = SystemTime::now() - DAY * 120;
     let apart = DAY * 120 / u32::try_from(count).expect("not so many");
@@ -39,7 +41,7 @@ fn main() {
     for first in (0..count).step_by(AT_ONCE) {
         let numbers = first..count.min(first + AT_ONCE as u64);
         let records: Vec<Record> =
-            numbers.map(|number| record(number, from + apart * number as u32, &callers)).collect();
+            numbers.map(|number| record(number, from + apart * number as u32, &callers, is_plain)).collect();
         let begins: Vec<Opened> = records.iter().map(opened).collect();
         let asked = Instant::now();
         for opened in &begins {
@@ -124,7 +126,14 @@ fn size(file: &Path) -> u64 {
     fs::metadata(file).expect("it is there").len()
 }
 
-fn caller(number: u32) -> Arc<Caller> {
+fn caller(number: u32, is_plain: bool) -> Arc<Caller> {
+    let pod = Pod {
+        uid: format!("6d0e4c5a-0000-4000-8000-{number:012}").into(),
+        name: Some(format!("app-{number}").into()),
+        namespace: Some(format!("team-{}", number % 5).into()),
+        service_account: Some("default".into()),
+        ..Pod::default()
+    };
     Arc::new(Caller {
         program: format!("program-{}", number % 10).into(),
         executable: Some(format!("/usr/bin/program-{}", number % 10).into()),
@@ -134,12 +143,29 @@ fn caller(number: u32) -> Arc<Caller> {
         cgroup: Some(format!("/system.slice/app-{number}.service").into()),
         unit: Some(format!("app-{number}.service").into()),
         container: None,
-        pod: None,
+        pod: (!is_plain).then(|| Arc::new(pod)),
         system_unit: None,
     })
 }
 
-fn record(number: u64, started: SystemTime, callers: &[Arc<Caller>]) -> Record {
+fn record(number: u64, started: SystemTime, callers: &[Arc<Caller>], is_plain: bool) -> Record {
+    let attribution = Attribution {
+        team: Some(format!("team-{}", number % 5).into()),
+        cost_center: Some(format!("CC-{}", number % 5).into()),
+        end_user: Some(format!("user-{}", number % 1_000).into()),
+        user_agent: Some("openai-python/2.8.0".into()),
+    };
+    // A day's budget of all, and each user's month.
+    let charge = |budget: &str, group: &str, window: u64| Charge {
+        budget: budget.into(),
+        group: group.into(),
+        window: window.cast_signed(),
+        amount: Decimal::new(1_234_567 + (number % 1_000_000).cast_signed(), 9),
+    };
+    let seconds = started.duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970").as_secs();
+    let user = format!("user-{}", number % 7);
+    let charges =
+        [charge("all-day", "", seconds - seconds % 86_400), charge("month", &user, seconds - seconds % 2_592_000)];
     let model: Arc<str> = format!("gpt-5-{}", number % 5).into();
     Record {
         id: Id::new(),
@@ -173,9 +199,9 @@ fn record(number: u64, started: SystemTime, callers: &[Arc<Caller>]) -> Record {
         request_id: Some(format!("req_{:032x}", u128::from(number) << 40).into()),
         credential: Some(format!("{:016x}", number % 20).into()),
         caller: Arc::clone(&callers[number as usize % callers.len()]),
-        attribution: tollgate_ledger::Attribution::default(),
+        attribution: if is_plain { Attribution::default() } else { attribution },
         rule: None,
-        charges: Vec::new(),
+        charges: if is_plain { Vec::new() } else { charges.into() },
     }
 }
 
@@ -190,7 +216,7 @@ fn opened(record: &Record) -> Opened {
         request_model: None,
         credential: record.credential.clone(),
         caller: Arc::clone(&record.caller),
-        attribution: tollgate_ledger::Attribution::default(),
-        charges: Vec::new(),
+        attribution: record.attribution.clone(),
+        charges: record.charges.clone(),
     }
 }

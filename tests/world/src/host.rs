@@ -31,6 +31,8 @@ const NAME_CACHES: [&str; 2] = ["/run/nscd", "/var/run/nscd"];
 
 /// Where an agent keeps its ledger, and the world's own folder for that.
 const STATE: (&str, &str) = ("/var/lib/tollgate", "state");
+/// Where it keeps its audit, and the world's own folder for that.
+const LOG: (&str, &str) = ("/var/log/tollgate", "log");
 /// Where an agent keeps what must outlive it, in memory, as on a machine: the world has its own.
 const RUN: &str = "/run/tollgate";
 
@@ -76,13 +78,14 @@ impl Host {
         for over in NAME_CACHES.map(Path::new).into_iter().filter(|path| path.is_dir()) {
             lay(client, &directory.join("empty"), over)?;
         }
-        // So that commands of one world share a ledger, as on a machine, and no two worlds do.
-        let (over, folder) = STATE;
-        fs::create_dir(directory.join(folder)).with_context(|| format!("cannot make the directory {folder}"))?;
-        for over in [over, RUN] {
+        // So that commands of one world share a ledger and an audit, as on a machine, and no two worlds do.
+        for over in [STATE.0, LOG.0, RUN] {
             fs::create_dir_all(over).with_context(|| format!("cannot make {over} to lay the world's over"))?;
         }
-        lay(client, &directory.join(folder), Path::new(over))?;
+        for (over, folder) in [STATE, LOG] {
+            fs::create_dir(directory.join(folder)).with_context(|| format!("cannot make the directory {folder}"))?;
+            lay(client, &directory.join(folder), Path::new(over))?;
+        }
         client
             .run(|| async { mount(Some("tmpfs"), RUN, Some("tmpfs"), MsFlags::empty(), Some("mode=755")) })
             .with_context(|| format!("cannot mount memory over {RUN}"))?;
@@ -102,6 +105,11 @@ impl Host {
     /// Where `/var/lib/tollgate` of the client host is, seen from outside.
     pub(crate) fn state(&self) -> PathBuf {
         self.directory.join("state")
+    }
+
+    /// Where `/var/log/tollgate` of the client host is, seen from outside.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.join(LOG.1)
     }
 
     pub(crate) fn home(&self) -> PathBuf {

@@ -124,6 +124,11 @@ impl World {
         self.inner.host.state().join("ledger/ledger.db")
     }
 
+    /// The folder of this world's audit, which all agents keep where it is by default.
+    pub fn audit(&self) -> PathBuf {
+        self.inner.host.log()
+    }
+
     /// The name server.
     pub fn dns(&self) -> &Dns {
         &self.inner.dns

@@ -8,7 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use rust_decimal::prelude::ToPrimitive as _;
 use tollgate_policy::{Amount, BudgetState, Mode, Notice};
 
-use super::text::{counters, gauges};
+use super::text::{counters, gauge, gauges};
 use crate::labels::{Values, clean};
 
 /// Names of rules, budgets and limits that are told apart. They are the operator's own, and a policy may have many.
@@ -27,6 +27,7 @@ pub(super) struct Policy {
     clamps: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     thresholds: Mutex<BTreeMap<(Arc<str>, u8), u64>>,
     budgets: RwLock<Option<Read>>,
+    waiting: RwLock<Option<Box<dyn Fn() -> u64 + Send + Sync>>>,
 }
 
 impl Policy {
@@ -38,6 +39,7 @@ impl Policy {
             clamps: Mutex::default(),
             thresholds: Mutex::default(),
             budgets: RwLock::default(),
+            waiting: RwLock::default(),
         }
     }
 
@@ -64,6 +66,10 @@ impl Policy {
 
     pub(super) fn watch(&self, read: Read) {
         *self.budgets.write() = Some(read);
+    }
+
+    pub(super) fn watch_waiting(&self, read: Box<dyn Fn() -> u64 + Send + Sync>) {
+        *self.waiting.write() = Some(read);
     }
 }
 
@@ -95,6 +101,10 @@ impl Collector for Policy {
         let help = "How often so much of a budget was spent, counted over its windows and groups.";
         counters(encoder, &format!("{prefix}_budget_thresholds"), help, series)?;
 
+        if let Some(waiting) = self.waiting.read().as_ref().map(|read| read()) {
+            let help = "Calls that wait for room in a limit, because it has a `wait:`.";
+            gauge(encoder, &format!("{prefix}_policy_waiting_calls"), help, waiting as f64)?;
+        }
         let Some(states) = self.budgets.read().as_ref().map(|read| read()) else { return Ok(()) };
         let labels = |state: &BudgetState| {
             let unit = if matches!(state.limit, Amount::Money(_)) { "usd" } else { "tokens" };
@@ -189,8 +199,10 @@ mod tests {
                 state("tokens", "", Amount::Tokens(1_000, Count::Total)),
             ]
         });
+        metrics.watch_waiting(|| 3);
         let page = metrics.encode();
         for line in [
+            "own_policy_waiting_calls 3",
             "own_budget_limit{budget=\"month\",group=\"al\u{fffd}ice\",unit=\"usd\"} 500",
             "own_budget_spent{budget=\"month\",group=\"al\u{fffd}ice\",unit=\"usd\"} 12.5",
             "own_budget_reserved{budget=\"tokens\",group=\"\",unit=\"tokens\"} 0.25",

@@ -103,3 +103,92 @@ pub(crate) fn window_word(window: Unit) -> &'static str {
         Unit::Month => "month",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tollgate_ledger::{Attribution, Id};
+    use tollgate_llm::Operation;
+    use tollgate_policy::What as Kind;
+    use tollgate_workload::Pod;
+
+    use super::*;
+
+    fn told(notice: &Notice) -> Value {
+        let pod = Pod { uid: "0b5e".into(), namespace: Some("ml".into()), ..Pod::default() };
+        let caller = Caller {
+            program: "python3".into(),
+            executable: Some("/usr/bin/python3".into()),
+            user: "alice".into(),
+            uid: 1000,
+            pid: 42,
+            cgroup: Some("/kubepods/x".into()),
+            unit: None,
+            system_unit: None,
+            container: None,
+            pod: Some(Arc::new(pod)),
+        };
+        let attribution = Attribution {
+            team: Some("research".into()),
+            cost_center: None,
+            end_user: Some("jane@example.com".into()),
+            user_agent: Some("openai-python/2.8.0".into()),
+        };
+        let event = PolicyEvent {
+            notice,
+            id: Id::new(),
+            caller: &caller,
+            attribution: &attribution,
+            credential: Some("c0ffee"),
+            provider: "openai",
+            host: "api.openai.com",
+            operation: Operation::Chat,
+            model: Some("gpt-5"),
+        };
+        let value = serde_json::to_value(policy(&event)).expect("it is JSON");
+        assert_eq!(value["id"], event.id.to_string());
+        value
+    }
+
+    #[test]
+    fn a_refusal_says_who_what_and_by_which_rule_and_nothing_of_the_request() {
+        let mut value = told(&Notice::Refused { what: Kind::Rule, name: "no-image".into(), mode: Mode::Observe });
+        let fields = value.as_object_mut().expect("an object");
+        assert!(fields.remove("time").is_some() && fields.remove("id").is_some());
+        assert_eq!(
+            value,
+            json!({
+                "what": "refused", "kind": "rule", "name": "no-image", "mode": "observe",
+                "who": {
+                    "program": "python3", "executable": "/usr/bin/python3", "user": "alice", "uid": 1000, "pid": 42,
+                    "cgroup": "/kubepods/x", "pod_uid": "0b5e", "namespace": "ml", "team": "research",
+                },
+                "credential": "c0ffee", "provider": "openai", "host": "api.openai.com", "operation": "chat", "model": "gpt-5",
+            })
+        );
+    }
+
+    #[test]
+    fn clamps_cuts_and_thresholds_say_how_much() {
+        let value = told(&Notice::Clamped { rule: "small".into(), from: Some(9), to: 7, mode: Mode::Enforce });
+        assert_eq!((&value["what"], &value["from"], &value["to"]), (&json!("clamped"), &json!(9), &json!(7)));
+        let value = told(&Notice::Cut { budget: "month".into() });
+        assert_eq!(
+            (&value["what"], &value["kind"], &value["name"]),
+            (&json!("cut"), &json!("budget"), &json!("month"))
+        );
+        let spent = |group: &str| Notice::Spent {
+            budget: "month".into(),
+            group: group.into(),
+            percent: 80,
+            window: Unit::Month,
+        };
+        let value = told(&spent("alice"));
+        assert_eq!(
+            (&value["what"], &value["percent"], &value["group"]),
+            (&json!("spent"), &json!(80), &json!("alice"))
+        );
+        assert_eq!(value["detail"], "month");
+        assert!(told(&spent("")).get("group").is_none());
+    }
+}

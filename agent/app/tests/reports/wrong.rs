@@ -15,7 +15,7 @@ fn refused(shelf: &Shelf, arguments: &[&str], code: i32, expected: &str) {
 #[test]
 fn what_is_not_understood_is_answered_with_what_is() {
     let shelf = Shelf::with(&calls());
-    refused(&shelf, &["report", "--by", "team"], 64, "no teams are configured");
+    refused(&shelf, &["report", "--by", "teams"], 64, "team, cost-center, end-user, user-agent");
     refused(&shelf, &["report", "--by", "modle"], 64, "provider, model, operation");
     refused(&shelf, &["report", "--since", "soon"], 64, "write a span back from now (30m, 24h, 7d, 2w)");
     refused(&shelf, &["report", "--since", "today", "--until", "yesterday"], 64, "is not after --since");

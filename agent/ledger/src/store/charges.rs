@@ -121,6 +121,10 @@ impl<'a> Charges<'a> {
         let count = u16::from_le_bytes(rest.take()?);
         let bytes = rest.0;
         for _ in 0..count {
+            // No more than is written.
+            if 2 + bytes.len() - rest.0.len() > ROOM {
+                return None;
+            }
             read(rest)?;
         }
         let bytes = &bytes[..bytes.len() - rest.0.len()];

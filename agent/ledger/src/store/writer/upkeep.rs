@@ -29,6 +29,8 @@ pub(super) struct Upkeep {
     /// Old rows were removed since it was last tidied up.
     rolled: bool,
     tidied: Option<Instant>,
+    /// When sums of old windows were last looked for.
+    forgotten: Option<Instant>,
 }
 
 impl Upkeep {
@@ -41,6 +43,7 @@ impl Upkeep {
             behind: false,
             rolled: false,
             tidied: None,
+            forgotten: None,
         }
     }
 
@@ -74,7 +77,7 @@ impl Upkeep {
         };
         let (limit, now) = (micros_of(limit), micros_of(SystemTime::now()));
         let rolled = book.write(|_, connection| roll(connection, limit))?;
-        if rolled == 0 {
+        if rolled == 0 && is_due(&mut self.forgotten, OLD) {
             book.write(|_, connection| forget(connection, limit, now))?;
         }
         self.rolled |= rolled > 0;
