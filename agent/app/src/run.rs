@@ -20,7 +20,9 @@ use crate::{audit, ca, control, logs, reload, settings};
 
 /// Runs until a signal, then drains.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let file = args.config.config.as_deref();
+    // Absolute, so that its folders can be told.
+    let file = args.config.config.as_ref().map(std::path::absolute).transpose()?;
+    let file = file.as_deref();
     let before = reload::stamps(file, &Config::default());
     let config = settings::load(&args.config)?;
     settings::require_root("run")?;

@@ -10,8 +10,8 @@ use serde_saphyr::{Location, MessageFormatter as _, Spanned, UserMessageFormatte
 
 use crate::error::{Place, Problem};
 
-/// Largest file that is read. A hundred times the largest that makes sense.
-pub(crate) const LIMIT: usize = 1 << 20;
+/// Largest file that is read. Ten thousand rules have room.
+pub(crate) const LIMIT: usize = 4 << 20;
 
 /// A value, as it was written.
 #[derive(Debug, Clone, PartialEq)]

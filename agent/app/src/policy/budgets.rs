@@ -129,9 +129,9 @@ fn plain(value: &Value) -> String {
 fn amount(value: &Value, unit: &Value) -> String {
     let number: Decimal = value.as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
     if unit == "usd" {
-        // Cents, unless it is less than a few.
+        // Cents, unless it is less than a few; cut off, so that what is left is not told as spent.
         let digits = if number < Decimal::ONE { 4 } else { 2 };
-        return format!("${:.*}", digits, number.round_dp(digits as u32));
+        return format!("${:.*}", digits, number.trunc_with_scale(digits as u32));
     }
     thousands(u64::try_from(number.trunc()).unwrap_or_default())
 }

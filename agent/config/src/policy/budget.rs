@@ -25,7 +25,7 @@ pub(super) struct RawBudget {
     /// Whose calls are charged.
     #[serde(default)]
     r#match: RawSelector,
-    /// What must also hold, in [CEL](policy.md#conditions).
+    /// What must also hold, in [CEL](rules.md#conditions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Leaf<When>")]
     when: Option<Leaf<When>>,

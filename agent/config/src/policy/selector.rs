@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr as _;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -109,7 +109,7 @@ pub(super) struct RawSelector {
 /// What selectors can name that is in a list somewhere.
 pub(super) struct Known<'a> {
     /// The teams of this file.
-    pub(super) teams: Vec<String>,
+    pub(super) teams: HashSet<String>,
     /// The providers, built in and of this file.
     pub(super) providers: &'a [String],
     /// Whether pods have names, namespaces, labels and service accounts.
@@ -120,14 +120,16 @@ impl Known<'_> {
     /// Looks for patterns that can match nothing. Of a team that is certain, and means that somebody's rule would not hold; a provider may
     /// come with the next version.
     fn check(&self, field: Field, globs: &[Leaf<Glob>], here: &Path, checks: &mut Checks<'_>) {
-        let operations: Vec<String>;
-        let (names, what) = match field {
-            Field::Team => (self.teams.as_slice(), "team"),
-            Field::Provider => (self.providers, "provider"),
-            Field::Operation => {
-                operations = Operation::ALL.map(|operation| operation.as_str().to_owned()).into();
-                (operations.as_slice(), "operation")
+        let (names, what): (Vec<&str>, _) = match field {
+            // There may be thousands of each.
+            Field::Team if globs.iter().all(|glob| self.teams.contains(&glob.0.0)) => return,
+            Field::Team => {
+                let mut teams: Vec<&str> = self.teams.iter().map(String::as_str).collect();
+                teams.sort_unstable();
+                (teams, "team")
             }
+            Field::Provider => (self.providers.iter().map(String::as_str).collect(), "provider"),
+            Field::Operation => (Operation::ALL.map(Operation::as_str).into(), "operation"),
             Field::Pod | Field::Namespace | Field::ServiceAccount if !self.pods => {
                 return warn_of_pods(here, checks);
             }
@@ -135,15 +137,14 @@ impl Known<'_> {
         };
         for (index, glob) in globs.iter().enumerate() {
             let text = glob.0.0.trim_start_matches('!');
-            let matches = Patterns::parse(&[text]).map(|pattern| names.iter().any(|name| pattern.matches(Some(name))));
+            let matches = Patterns::parse(&[text]).map(|pattern| names.iter().any(|name| pattern.matches(Some(*name))));
             if matches != Ok(false) {
                 continue;
             }
             let place = if globs.len() > 1 { here.clone().index(index) } else { here.clone() };
             let shown = shorten(text);
-            let known: Vec<&str> = names.iter().map(String::as_str).collect();
             let message = format!("there is no {what} `{shown}`");
-            let remedy = nearest(text, &known).map(|meant| format!("did you mean `{meant}`?"));
+            let remedy = nearest(text, &names).map(|meant| format!("did you mean `{meant}`?"));
             if field == Field::Team {
                 checks.report(&place, message, remedy.unwrap_or_else(|| "name it in `teams`".into()));
             } else {

@@ -23,7 +23,7 @@ pub(crate) struct RawTeam {
     /// lists that only leave out. Without keys, every call. Teams are told apart before all else, so `team` cannot stand here.
     #[serde(default)]
     r#match: RawSelector,
-    /// What must also hold, in [CEL](policy.md#conditions).
+    /// What must also hold, in [CEL](rules.md#conditions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Leaf<When>")]
     when: Option<Leaf<When>>,

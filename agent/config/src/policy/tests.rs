@@ -335,6 +335,33 @@ fn what_can_never_match_is_warned_of() {
     assert_eq!(warnings(own), [""; 0]);
 }
 
+/// The first block of this kind in docs/policy.md that holds a text.
+fn documented(holds: &str) -> &'static str {
+    let page = include_str!("../../../../docs/policy.md");
+    let blocks = page.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
+    blocks.into_iter().find(|block| block.contains(holds)).expect("it is there")
+}
+
+#[test]
+fn the_examples_in_the_documentation_are_valid() {
+    let config = parse(documented("teams:"));
+    assert_eq!(config.warnings, []);
+    assert_eq!((config.policy.spec.teams.len(), config.policy.spec.budgets.len()), (3, 3));
+    assert_eq!(crate::parse_cases("docs/policy.md", documented("cases:")).unwrap().len(), 3);
+}
+
+#[test]
+fn ten_thousand_teams_and_rules_have_room() {
+    use std::fmt::Write as _;
+    let (mut teams, mut rules) = (String::new(), String::new());
+    for number in 0..10_000 {
+        writeln!(teams, "  - {{ name: team-{number}, match: {{ user: user-{number} }} }}").unwrap();
+        writeln!(rules, "    - {{ name: rule-{number}, match: {{ team: team-{number}, model: [gpt-5, 'claude-*'] }}, action: deny }}").unwrap();
+    }
+    let config = parse(&format!("teams:\n{teams}policy:\n  rules:\n{rules}"));
+    assert_eq!((config.policy.spec.teams.len(), config.policy.spec.rules.len()), (10_000, 10_000));
+}
+
 /// Text made of the sections' own words, which gets further than random bytes.
 fn section() -> impl Strategy<Value = String> {
     let words = [
