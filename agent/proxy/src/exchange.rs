@@ -302,11 +302,7 @@ impl Exchange {
     pub(crate) fn used(&mut self) -> Result<(), Refused> {
         let (Some(reservation), Some(meter)) = (&mut self.reservation, &self.response) else { return Ok(()) };
         let (input, output) = meter.so_far();
-        let used = reservation.used(&Actual { input, output, cost: None, is_billable: true });
-        if let Err(refused) = &used {
-            self.rule = Some(Arc::clone(&refused.name));
-        }
-        used
+        reservation.used(&Actual { input, output, cost: None, is_billable: true })
     }
 
     /// The call as the policy sees it, with what is known of its request.

@@ -48,6 +48,7 @@ pub(super) static PLACES: LazyLock<Paths<Place>> = LazyLock::new(|| {
 
 /// What a client's message asks for.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct SocketAsk {
     /// It asks for a response.
     pub is_create: bool,
@@ -83,7 +84,7 @@ impl SocketAsk {
     /// The message is whole.
     pub(super) fn end(&mut self, facts: RequestFacts, text: Sample) {
         let is_twice = self.types > 1 || self.wrappers > 1 || self.wrappers > 0 && self.is_flat;
-        self.is_ambiguous |= self.is_create && is_twice;
+        self.is_ambiguous |= self.is_create && (is_twice || facts.is_unclear);
         self.facts = RequestFacts { model: self.model.take(), ..facts };
         self.text = text;
         if self.is_sound {

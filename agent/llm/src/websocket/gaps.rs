@@ -10,7 +10,6 @@ pub struct SocketGaps {
     head: Head,
     /// Of the current frame's payload; `None` before its header is whole.
     left: Option<u64>,
-    in_header: bool,
     in_message: bool,
     is_closing: bool,
     is_closed: bool,
@@ -24,9 +23,7 @@ impl SocketGaps {
             match &mut self.left {
                 None => {
                     used += self.head.push(&bytes[used..]);
-                    self.in_header = true;
                     let Some(frame) = self.head.end(Sender::Server).map_err(Unmetered::from)? else { continue };
-                    self.in_header = false;
                     self.left = Some(frame.length);
                     self.is_closing |= frame.opcode == CLOSE;
                     if !frame.is_control() {
@@ -61,7 +58,7 @@ impl SocketGaps {
 
     /// Whether a control frame may be put here.
     pub fn is_between_frames(&self) -> bool {
-        self.left.is_none() && !self.in_header
+        self.left.is_none() && self.head.as_bytes().is_empty()
     }
 
     /// Whether the server has said that it sends no more.

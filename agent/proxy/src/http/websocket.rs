@@ -106,11 +106,8 @@ impl Session {
     fn look(&mut self, sender: Sender, bytes: &[u8]) {
         let Some(mut meter) = self.meter.take() else { return };
         meter.push(sender, bytes);
-        if let Some(guard) = &mut self.guard
-            && sender == Sender::Server
-        {
+        if self.guard.is_some() && sender == Sender::Server {
             self.said.clone_from(meter.session());
-            guard.told(&self.said);
         }
         for event in meter.events() {
             self.take(event);

@@ -124,6 +124,11 @@ fn provider(site: Site) -> Asked {
                     done(&mut socket, id, used).await;
                 }
                 let message: Value = serde_json::from_str(&text).expect("JSON");
+                if message["type"] == "hello" {
+                    let session = json!({"model": "gpt-realtime-2025-08-28", "max_output_tokens": 50});
+                    let created = json!({"type": "session.created", "session": session});
+                    socket.send(Message::text(created.to_string())).await.expect("open");
+                }
                 if message["type"] == "speak" {
                     created(&mut socket, 1000 + turn).await;
                 }
@@ -339,6 +344,26 @@ async fn what_a_session_is_changed_to_is_decided_on_too() {
 }
 
 #[tokio::test]
+async fn what_the_server_says_of_the_session_bounds_responses_and_does_not_rename_its_model() {
+    let site = Site::new().await;
+    let rig = under(&site, Spec { budgets: budget(1_000).budgets, ..models("gpt-realtime") });
+    provider(site);
+    let mut socket = open(&rig, REALTIME).await;
+    // Without a bound, a response may have more tokens than there are.
+    let refused = ask(&mut socket, &json!({"type": "response.create"})).await;
+    assert_eq!(refused["error"]["code"], "insufficient_quota", "{refused}");
+    assert_eq!(ask(&mut socket, &json!({"type": "hello"})).await["type"], "session.created");
+    assert_eq!(ask(&mut socket, &json!({"type": "response.create"})).await["type"], "response.completed");
+    // It may be taken away again, and the server has not said so yet.
+    let update = json!({"type": "session.update", "session": {"max_output_tokens": "inf"}});
+    socket.send(Message::text(update.to_string())).await.expect("open");
+    let refused = ask(&mut socket, &json!({"type": "response.create"})).await;
+    assert_eq!(refused["error"]["code"], "insufficient_quota", "{refused}");
+    close(socket).await;
+    rig.recorder.records(4).await;
+}
+
+#[tokio::test]
 async fn a_response_that_the_server_begins_by_itself_ends_the_session_where_it_is_refused() {
     for (spec, is_refused) in [(budget(20_000), false), (budget(100), true)] {
         let site = Site::new().await;
@@ -432,11 +457,11 @@ fn frame(first: u8, is_masked: bool, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ 0..126 => frame.push(mask | length as u8),
         length @ 126..0x1_0000 => {
-            frame.push(mask | 126);
+            frame.push(mask | 0x7e);
             frame.extend((length as u16).to_be_bytes());
         }
         length => {
-            frame.push(mask | 127);
+            frame.push(mask | 0x7f);
             frame.extend((length as u64).to_be_bytes());
         }
     }

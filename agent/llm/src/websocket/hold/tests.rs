@@ -113,6 +113,7 @@ fn what_could_be_read_in_two_ways_is_ambiguous() {
         r#"{"type":"response.create","response":{"max_output_tokens":5},"max_output_tokens":500}"#,
         r#"{"type":"response.create","type":"session.update"}"#,
         r#"{"type":"ping","type":"response.create"}"#,
+        r#"{"type":"response.create"} {"model":"gpt-5-pro"}"#,
         r#"{"type":"session.update","session":{"model":"a","model":"b"}}"#,
     ] {
         assert!(asked(&responses(), message).is_ambiguous, "{message}");

@@ -1,5 +1,7 @@
 //! Ends a stream on its way when a budget is spent that is to cut: at the end of an event, with the error in the stream's own form.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -64,9 +66,17 @@ impl Cutting {
             }
             return Piece::Passes(data);
         }
-        let (Some(boundary), Some(spent)) = (&mut self.boundary, &self.spent) else { return Piece::Broken };
-        let rest = if boundary.is_here() { Some(0) } else { boundary.seek(&data) };
-        let Some(rest) = rest else { return Piece::Passes(data) };
+        let Some(spent) = &self.spent else { return Piece::Passes(data) };
+        let rest = match &mut self.boundary {
+            None => None,
+            Some(boundary) if boundary.is_here() => Some((boundary, 0)),
+            Some(boundary) => match boundary.seek(&data) {
+                None => return Piece::Passes(data),
+                Some(rest) => Some((boundary, rest)),
+            },
+        };
+        exchange.rule = Some(Arc::clone(&spent.name));
+        let Some((boundary, rest)) = rest else { return Piece::Broken };
         let mut last = BytesMut::from(&data[..rest]);
         last.extend_from_slice(&boundary.end(&in_words(spent)));
         Piece::Last(last.freeze())

@@ -3,31 +3,34 @@
 //! A client's message is decided on before it is passed on. Responses that the server begins by itself, as where it listens for
 //! pauses, are decided on as they begin; one that is refused ends the session, as nothing else keeps the next from beginning.
 
+mod telling;
+mod upgrade;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
 
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
-use http::{HeaderMap, StatusCode, request};
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rust_decimal::Decimal;
-use tollgate_ledger::{Id, Outcome, Record, Refusal};
+use tollgate_ledger::Record;
 use tollgate_llm::{
-    Api, Call, HeldMessage, Operation, Prices, RequestFacts, SocketAsk, SocketError, SocketSession, Usage, WorstCase,
+    Api, Call, HeldMessage, Operation, Prices, RequestFacts, SocketAsk, SocketSession, Usage, WorstCase,
     estimate_input, largest_output,
 };
-use tollgate_policy::{Ask, Decided, Engine, Field, Mode, Named, Notice, Refused, Reservation, Rule, Subject, What};
+use tollgate_policy::{Ask, Decided, Engine, Refused, Reservation, What};
 
+pub(super) use self::telling::error;
+use self::telling::{put_down_to, refusal, rule_of, subject, tell_notices, tell_refused, tell_reserved};
+pub(in crate::http) use self::upgrade::{admit_upgrade, is_followed};
 use super::Session;
 use crate::admit::{self, Gate};
 use crate::drain;
-use crate::exchange::Exchange;
-use crate::http::headers::without;
-use crate::observe::{Observer, PolicyEvent};
+use crate::observe::Observer;
 
-/// How many changes of its model a session may have under way.
-const MAX_CHANGES: usize = 8;
+/// How many models a session may be asked to go on with.
+const MAX_MODELS: usize = 8;
 
 /// Bytes of base64 for a token of sound: 100 ms of 16 bits at 24 kHz, as platform.openai.com/docs/guides/realtime-costs has it.
 const SOUND_TOKEN: u64 = 6400;
@@ -36,8 +39,8 @@ const SOUND_TOKEN: u64 = 6400;
 pub(in crate::http) struct Guard {
     engine: Arc<Engine>,
     call: Call,
-    /// Models that the session was asked to go on with, and of which the server has not spoken yet.
-    changes: Vec<Arc<str>>,
+    /// Models that the client has named for the session. Which of them answers is the server's to say, and it need not.
+    asked: Vec<Arc<str>>,
     /// How many changes of the session were passed on.
     updates: u64,
     /// A change of its bound on responses is among them, up to this one.
@@ -76,7 +79,7 @@ impl Guard {
         Self {
             engine: Arc::clone(engine),
             call: call.clone(),
-            changes: Vec::new(),
+            asked: call.model_in_path.iter().cloned().collect(),
             updates: 0,
             bound_changed: 0,
             held: 0,
@@ -105,13 +108,13 @@ impl Guard {
 
     /// The models that may answer a message which names `named`. The first is the likeliest.
     fn models(&self, named: Option<&Arc<str>>, session: &SocketSession) -> Vec<Option<Arc<str>>> {
-        let changes = self.changes.iter().rev();
-        let current = session.model.as_ref().or(self.call.model_in_path.as_ref());
-        let of_session = changes.chain(current).cloned();
         let mut models: Vec<Arc<str>> = named.into_iter().cloned().collect();
         // Realtime's answers are the session's model's, whatever a message says.
         if self.api() == Api::Realtime || named.is_none() {
-            models.extend(of_session);
+            models.extend(self.asked.iter().rev().cloned());
+        }
+        if models.is_empty() {
+            models.extend(session.model.clone());
         }
         let mut models: Vec<_> = models.into_iter().map(Some).collect();
         models.dedup();
@@ -181,19 +184,12 @@ impl Guard {
         if ask.changes_bound {
             self.bound_changed = self.updates;
         }
-        if let Some(model) = &ask.session_model {
-            self.changes.push(Arc::clone(model));
+        if let Some(model) = ask.session_model.as_ref().filter(|model| !self.asked.contains(model)) {
+            self.asked.push(Arc::clone(model));
         }
         if self.api() == Api::Realtime {
             let words = if ask.sound > 0 { ask.sound / SOUND_TOKEN } else { estimate_input(&ask.text, &ask.facts) };
             self.held = self.held.saturating_add(words);
-        }
-    }
-
-    /// What the server says of the session now.
-    pub(super) fn told(&mut self, session: &SocketSession) {
-        if let Some(at) = self.changes.iter().position(|change| Some(change) == session.model.as_ref()) {
-            self.changes.drain(..=at);
         }
     }
 
@@ -265,7 +261,7 @@ impl Guard {
         match reserving.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(reserved) => {
                 let mut reservation = reserved?;
-                reservation.take_notices().iter().for_each(|notice| observer.policy(&PolicyEvent::of(record, notice)));
+                tell_reserved(observer, record, &mut reservation);
                 Ok(reservation)
             }
             Poll::Pending => Err(Refused {
@@ -328,9 +324,10 @@ impl Guard {
             let message = "the message says twice what the policy of this host depends on; say it once".to_owned();
             return Some(refusal("message".into(), StatusCode::BAD_REQUEST, message));
         }
-        let model = ask.session_model.clone()?;
-        if self.changes.len() >= MAX_CHANGES {
-            let message = "too many changes of the session's model are under way".to_owned();
+        let model = ask.session_model.clone().filter(|model| !self.asked.contains(model))?;
+        if self.asked.len() >= MAX_MODELS {
+            let message =
+                "the session's model was changed too often for the policy of this host; open another".to_owned();
             return Some(refusal("message".into(), StatusCode::BAD_REQUEST, message));
         }
         // What a request must say is the request's matter, not the session's.
@@ -371,139 +368,10 @@ pub(super) async fn admit(
     };
     match reserved {
         Ok(mut reservation) => {
-            reservation.take_notices().iter().for_each(|notice| observer.policy(&PolicyEvent::of(&record, notice)));
+            tell_reserved(&*observer, &record, &mut reservation);
             record.charges = reservation.charges().to_vec();
             Ok(Some(Admitted { record, reservation }))
         }
         Err(refused) => Err(session.lock().refuse(record, &refused, message.ask.event_id.as_deref())),
-    }
-}
-
-impl Session {
-    /// A record of a response that is yet to begin.
-    pub(super) fn record(&self) -> Record {
-        Record { id: Id::new(), started: SystemTime::now(), ..self.common.clone() }
-    }
-
-    /// Takes a refusal down, and words it for the client.
-    pub(super) fn refuse(&self, mut record: Record, refused: &Refused, about: Option<&str>) -> Vec<u8> {
-        let observer = self.settler.observer();
-        tell_refused(&**observer, &record, refused);
-        let error = error(&record, refused, about, self.guard.as_ref().map_or(Api::Unknown, |guard| guard.api()));
-        record.duration = record.started.elapsed().unwrap_or_default();
-        record.rule = Some(Arc::clone(&refused.name));
-        record.status = Some(refused.status);
-        record.outcome = Outcome::Refused(match refused.what {
-            What::Rule => Refusal::Policy,
-            What::Budget => Refusal::Budget,
-            What::Limit => Refusal::Limit,
-        });
-        observer.settled(record);
-        error
-    }
-
-    /// A message is larger than may be read.
-    pub(super) fn too_large(&self, limit: usize) -> Vec<u8> {
-        let message = format!("the message is larger than the {limit} bytes that the policy of this host reads");
-        self.refuse(self.record(), &refusal("body_limit".into(), StatusCode::PAYLOAD_TOO_LARGE, message), None)
-    }
-}
-
-/// The API's own words for a refusal.
-pub(super) fn error(record: &Record, refused: &Refused, about: Option<&str>, api: Api) -> Vec<u8> {
-    let id = format!("event_{}", record.id);
-    SocketError { refusal: admit::in_words(refused), about, id: &id }.frame(api)
-}
-
-fn refusal(name: Arc<str>, status: StatusCode, message: String) -> Refused {
-    Refused { what: What::Rule, name, status, message, retry_after: None, quota: None, notices: Vec::new() }
-}
-
-fn rule_of(decided: &Decided) -> Arc<str> {
-    let rule = decided.notices.iter().find_map(|notice| match notice {
-        Notice::Clamped { rule, mode: Mode::Enforce, .. } => Some(Arc::clone(rule)),
-        _ => None,
-    });
-    rule.unwrap_or_else(|| "clamp".into())
-}
-
-fn put_down_to(record: &mut Record, named: Named, facts: &RequestFacts) {
-    (record.attribution.team, record.attribution.cost_center) = (named.team, named.cost_center);
-    record.attribution.end_user.clone_from(&facts.end_user);
-}
-
-/// Tells what was decided about a response that may go on, as far as rules are concerned.
-fn tell_notices(observer: &dyn Observer, record: &mut Record, decided: &mut Decided) {
-    for notice in std::mem::take(&mut decided.notices) {
-        if let Notice::Clamped { rule, mode: Mode::Enforce, .. } = &notice {
-            record.rule = Some(Arc::clone(rule));
-        }
-        observer.policy(&PolicyEvent::of(record, &notice));
-    }
-}
-
-fn tell_refused(observer: &dyn Observer, record: &Record, refused: &Refused) {
-    let refusal = Notice::Refused { what: refused.what, name: Arc::clone(&refused.name), mode: Mode::Enforce };
-    for notice in refused.notices.iter().chain([&refusal]) {
-        observer.policy(&PolicyEvent::of(record, notice));
-    }
-}
-
-/// A response as the policy sees it.
-fn subject<'a>(record: &'a Record, facts: &'a RequestFacts) -> Subject<'a> {
-    Subject {
-        caller: &record.caller,
-        credential: record.credential.as_deref(),
-        provider: &record.provider,
-        region: record.region.as_deref(),
-        host: &record.host,
-        operation: record.operation,
-        model: facts.model.as_deref(),
-        stream: true,
-        max_output_tokens: facts.max_output_tokens,
-        end_user: facts.end_user.as_deref(),
-        user_agent: record.attribution.user_agent.as_deref(),
-    }
-}
-
-/// Whether the calls on a WebSocket that `call` opens are decided on one by one.
-pub(in crate::http) fn is_followed(call: &Call) -> bool {
-    call.is_websocket && matches!(call.api, Api::Realtime | Api::Responses)
-}
-
-/// Has the request for a WebSocket pass the rules, as far as they do not depend on what its messages will say. Compression is not
-/// offered to the server: a message that is not passed on would be missing from what the next one is compressed with.
-pub(in crate::http) fn admit_upgrade(
-    gate: &Gate,
-    exchange: &mut Exchange,
-    call: &Call,
-    head: &mut request::Parts,
-) -> Result<(), Refused> {
-    let facts = RequestFacts { model: call.model_in_path.clone(), stream: Some(true), ..RequestFacts::default() };
-    match gate.decide(exchange, &facts) {
-        Err(refused) if !is_open(gate.engine(), call, &refused) => return Err(refused),
-        _ => {}
-    }
-    if head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-        head.headers = without(&head.headers, |name| name == SEC_WEBSOCKET_EXTENSIONS);
-    }
-    Ok(())
-}
-
-/// Whether messages on a WebSocket may pass though the request for it is refused: by what only they say.
-fn is_open(engine: &Engine, call: &Call, refused: &Refused) -> bool {
-    let policy = engine.policy();
-    let rules = &policy.spec().rules;
-    let is_said_later = |field: Field| field.is_in_body() && (field != Field::Model || call.model_in_path.is_none());
-    let depends = |rule: &Rule| {
-        rule.models.is_some() && call.model_in_path.is_none()
-            || !rule.require.is_empty()
-            || rule.matches.fields.iter().any(|(field, _)| is_said_later(*field))
-            || rule.when.as_ref().is_some_and(|when| when.as_str().contains("request"))
-    };
-    // The default refuses what no rule is about, which each of them may turn out to be.
-    match rules.iter().find(|rule| rule.name == refused.name) {
-        Some(rule) => depends(rule),
-        None => rules.iter().any(depends),
     }
 }
