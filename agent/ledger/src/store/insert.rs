@@ -219,18 +219,18 @@ impl Rows<'_> {
     /// Has an exchange charged so much, and no longer what it was charged before.
     fn charge(&mut self, id: &Id, charges: Charges<'_>) -> rusqlite::Result<()> {
         let id = &id.as_bytes()[..];
-        let mut before: Vec<(Share, Amount)> = Vec::new();
+        let mut before: Vec<(Place, Amount)> = Vec::new();
         let mut rows = self.charged.query([id])?;
         while let Some(row) = rows.next()? {
             let amount = Amount { whole: row.get(3)?, atto: row.get(4)? };
-            before.push((Share { budget: row.get(0)?, share: row.get(1)?, began: row.get(2)? }, amount));
+            before.push((Place { budget: row.get(0)?, share: row.get(1)?, began: row.get(2)? }, amount));
         }
         drop(rows);
-        let mut now: Vec<(Share, Amount)> = Vec::new();
+        let mut now: Vec<(Place, Amount)> = Vec::new();
         for Charged { budget, share, began, amount } in charges.iter() {
             // Most budgets have one share, and it has no name.
             let share = self.names.text(self.connection, Some(share).filter(|share| !share.is_empty()))?;
-            let share = Share { budget: self.names.text(self.connection, Some(budget))?, share, began };
+            let share = Place { budget: self.names.text(self.connection, Some(budget))?, share, began };
             match now.iter_mut().find(|(known, _)| *known == share) {
                 Some((_, sum)) => *sum = sum.plus(amount),
                 None => now.push((share, amount)),
@@ -249,8 +249,8 @@ impl Rows<'_> {
     }
 
     /// Sets a charge, and adds what it is more to the sum.
-    fn set(&self, id: &[u8], share: Share, amount: Option<Amount>, more: Amount) -> rusqlite::Result<()> {
-        let Share { budget, share, began } = share;
+    fn set(&self, id: &[u8], share: Place, amount: Option<Amount>, more: Amount) -> rusqlite::Result<()> {
+        let Place { budget, share, began } = share;
         let prepare = |sql| self.connection.prepare_cached(sql);
         match amount {
             Some(Amount { whole, atto }) => prepare("INSERT OR REPLACE INTO charge VALUES (?, ?, ?, ?, ?, ?)")?
@@ -320,7 +320,7 @@ static ADD: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
 
 /// Whose part of which budget is charged, in which window. The file's numbers for texts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Share {
+struct Place {
     budget: i64,
     share: i64,
     began: i64,

@@ -236,7 +236,7 @@ fn a_file_of_the_first_version_is_read_as_it_is_and_written_after_it_was_brought
         let mut costs = Vec::new();
         reader
             .each(&Filter::default(), |charge| {
-                costs.push((charge.calls, charge.line.cost_usd.as_deref().map(str::to_owned)))
+                costs.push((charge.calls, charge.line.cost_usd.as_deref().map(str::to_owned)));
             })
             .unwrap();
         assert_eq!(reader.in_flight().unwrap(), []);
@@ -309,8 +309,9 @@ proptest! {
                 append(&Some(begins(call)).filter(|_| !is_end).or_else(|| ends(call)).unwrap_or_else(|| begins(call)));
             }
             if number == order.len() {
-                calls.iter().for_each(|call| append(&begins(call)));
-                calls.iter().filter_map(ends).for_each(|frame| append(&frame));
+                for frame in calls.iter().map(begins).chain(calls.iter().filter_map(ends)) {
+                    append(&frame);
+                }
             }
             drop(journal);
             spent(&place);
