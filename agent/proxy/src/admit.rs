@@ -80,14 +80,14 @@ impl Gate {
         if is_read && facts.is_unclear { Err(unreadable(Unreadable::Unclear, 0)) } else { Ok(decided) }
     }
 
-    /// The most that the call may use. `input` estimates its tokens.
+    /// The most that the call may use. `input` is how many tokens the model is given to read.
     pub(crate) fn ask(
         &self,
         exchange: &Exchange,
         call: &Call,
         decided: &Decided,
         facts: &RequestFacts,
-        input: impl FnOnce() -> u64,
+        input: u64,
     ) -> Ask {
         let stream = facts.stream == Some(true);
         if !is_charged(call.operation) {
@@ -101,7 +101,7 @@ impl Gate {
         if let Some(most) = decided.clamp {
             clamped.max_output_tokens = Some(facts.max_output_tokens.map_or(most, |asked| asked.min(most)));
         }
-        let (input, output) = (input(), largest_output(call, &clamped, decided.assumed_output_tokens));
+        let output = largest_output(call, &clamped, decided.assumed_output_tokens);
         let cost = exchange.worst(facts, input, output);
         Ask { input, output, cost, input_cost: cost.and_then(|_| exchange.worst(facts, input, 0)), stream }
     }

@@ -58,7 +58,7 @@ pub(super) async fn admit(
     let clamp = admit::clamp(call, provider, &outgoing.parts.headers, &facts, &decided, |clamp| clamp.push(&body))?;
     drop(body);
     splice::edit(outgoing, clamp, usage);
-    let ask = gate.ask(exchange, call, &decided, &facts, || outgoing.source.estimated_input());
+    let ask = gate.ask(exchange, call, &decided, &facts, outgoing.source.estimated_input());
     Ok(gate.reserve(exchange, decided, &facts, ask, &context.drain).await?)
 }
 

@@ -4,15 +4,15 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tollgate_llm::{Call, Edits, Splicer};
+use tollgate_llm::{Call, Clamp, Edits, Splicer};
 use tollgate_policy::Refused;
 
 use super::client::Client;
 use super::head::RequestHead;
 use super::sending::Sending;
-use super::turn::STREAM;
+use super::turn::{STREAM, collect};
 use crate::admit::{self, Gate, PATIENCE, Unreadable, unreadable};
-use crate::exchange::{DirectRequest, Open};
+use crate::exchange::{DirectRequest, Exchange, Open};
 use crate::http::request::Room;
 use crate::http::service::Context;
 
@@ -26,6 +26,14 @@ pub(super) enum Admitted {
     Odd,
     /// Its client has gone.
     Gone(io::Error),
+}
+
+/// How much of a request is here before it is decided on.
+enum Here {
+    /// Its body, as a whole and still among what the client has sent, and how to ask for usage in it.
+    Whole { usage: Option<Edits>, room: Option<Room> },
+    /// As much as there was need of.
+    AsItIs(Sending),
 }
 
 /// Why a body was not read as a whole.
@@ -49,41 +57,36 @@ pub(super) async fn admit<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let is_read = admit::is_read(call, gate.needs());
-    let mut read = Read { splicer: (is_read && asks_usage).then(Splicer::default), room: None };
     let Some(exchange) = open.exchange() else { return Admitted::Odd };
-    if is_read && let Some(request) = exchange.direct_request() {
-        match read.all(client, context, gate.body_limit(), head, request).await {
-            Ok(()) => {}
-            Err(Short::Gone(error)) => return Admitted::Gone(error),
-            Err(Short::Unreadable(why)) => {
-                return Admitted::Refused(Sending::new(client, head), unreadable(why, gate.body_limit()));
-            }
-            // hyper says what is wrong.
-            Err(Short::Malformed) => return Admitted::Odd,
-        }
-    }
+    let here = match here(client, context, gate, head, call, exchange, asks_usage).await {
+        Ok(here) => here,
+        Err(admitted) => return admitted,
+    };
+    let is_read = matches!(here, Here::Whole { .. });
     let facts = exchange.direct_request().map(|request| request.facts(is_read)).unwrap_or_default();
-    let refused = |client: &mut Client<IO>, refused| Admitted::Refused(Sending::new(client, head), refused);
-    let decided = match gate.decide_on(exchange, call, &facts, is_read) {
-        Ok(decided) => decided,
-        Err(error) => return refused(client, error),
+    let decided = gate.decide_on(exchange, call, &facts, is_read);
+    let (decided, mut sending) = match (decided, here) {
+        (Err(refused), Here::Whole { .. }) => return Admitted::Refused(Sending::new(client, head), refused),
+        (Err(refused), Here::AsItIs(sending)) => return Admitted::Refused(sending, refused),
+        (Ok(decided), Here::AsItIs(sending)) => (decided, sending),
+        (Ok(decided), Here::Whole { usage, room }) => {
+            let body = &client.input[head.length..];
+            let read = |clamp: &mut Clamp| {
+                let mut framing = head.body;
+                // It was found well-formed when it was read.
+                framing.pass(body, |content| clamp.push(content)).ok();
+            };
+            match admit::clamp(call, &context.connection.provider, &head.parts.headers, &facts, &decided, read) {
+                Ok(clamp) => match Sending::changed(client, head, clamp, usage, room) {
+                    Some(sending) => (decided, sending),
+                    None => return Admitted::Odd,
+                },
+                Err(refused) => return Admitted::Refused(Sending::new(client, head), refused),
+            }
+        }
     };
-    let body = &client.input[head.length..];
-    let clamp = admit::clamp(call, &context.connection.provider, &head.parts.headers, &facts, &decided, |clamp| {
-        let mut framing = head.body;
-        // It was found well-formed when it was read.
-        framing.pass(body, |content| clamp.push(content)).ok();
-    });
-    let clamp = match clamp {
-        Ok(clamp) => clamp,
-        Err(error) => return refused(client, error),
-    };
-    let Read { splicer, room } = read;
-    let usage = splicer.and_then(Splicer::finish).map(Edits::from);
-    let Some(mut sending) = Sending::changed(client, head, clamp, usage, room) else { return Admitted::Odd };
     let input = exchange.direct_request().map_or(0, |request| request.estimated_input());
-    let ask = gate.ask(exchange, call, &decided, &facts, || input);
+    let ask = gate.ask(exchange, call, &decided, &facts, input);
     let reserving = gate.reserve(exchange, decided, &facts, ask, &context.drain);
     match client.unless_gone(reserving).await {
         Some(Ok(())) => Admitted::Passed(sending),
@@ -92,6 +95,44 @@ where
             Admitted::Refused(sending, refused)
         }
         None => Admitted::Gone(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// Reads as much of a request as there is need of.
+async fn here<IO>(
+    client: &mut Client<IO>,
+    context: &Context,
+    gate: &Gate,
+    head: &RequestHead,
+    call: &Call,
+    exchange: &mut Exchange,
+    asks_usage: bool,
+) -> Result<Here, Admitted>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = exchange.direct_request().filter(|_| admit::is_read(call, gate.needs()));
+    let Some(request) = request else {
+        return match asks_usage {
+            true => match collect(client, context, head).await {
+                Admitted::Passed(sending) => Ok(Here::AsItIs(sending)),
+                other => Err(other),
+            },
+            false => Ok(Here::AsItIs(Sending::new(client, head))),
+        };
+    };
+    let mut read = Read { splicer: asks_usage.then(Splicer::default), room: None };
+    match read.all(client, context, gate.body_limit(), head, request).await {
+        Ok(()) => {
+            let usage = read.splicer.and_then(Splicer::finish).map(Edits::from);
+            Ok(Here::Whole { usage, room: read.room })
+        }
+        Err(Short::Gone(error)) => Err(Admitted::Gone(error)),
+        Err(Short::Unreadable(why)) => {
+            Err(Admitted::Refused(Sending::new(client, head), unreadable(why, gate.body_limit())))
+        }
+        // hyper says what is wrong.
+        Err(Short::Malformed) => Err(Admitted::Odd),
     }
 }
 
@@ -133,7 +174,7 @@ impl Read {
                 break;
             }
             // Chunks are worth what holds them.
-            if content > limit || client.input.len() > head.length + 2 * limit {
+            if content > limit || client.input.len() > head.length.saturating_add(limit.saturating_mul(2)) {
                 return Err(Short::Unreadable(Unreadable::TooLarge));
             }
             if !context.shared.splicing.has_room(&mut self.room, client.input.len()) {

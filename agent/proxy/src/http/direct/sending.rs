@@ -249,7 +249,9 @@ impl Sending {
 
     /// Lets go of what was sent, where nobody may need it again: its answer may take minutes.
     fn release(&mut self) {
-        if !self.keeps && !self.asks_usage() {
+        // What has room in what all may hold is not kept for a connection that may turn out stale, as it is not while it comes.
+        let is_large = self.room.is_some() && self.bytes.len() > KEPT;
+        if (!self.keeps || is_large) && !self.asks_usage() {
             self.lost = true;
             (self.bytes, self.original, self.room) = (Vec::new(), None, None);
             (self.written, self.looked_at) = (0, 0);

@@ -100,7 +100,7 @@ where
 }
 
 /// Reads a body, within bounds, as long as there may be something to edit in it, and asks for usage in it.
-async fn collect<IO>(client: &mut Client<IO>, context: &Context, head: &RequestHead) -> Admitted
+pub(super) async fn collect<IO>(client: &mut Client<IO>, context: &Context, head: &RequestHead) -> Admitted
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {

@@ -255,3 +255,18 @@ async fn without_a_policy_bytes_pass_as_ever() {
     stage.provider.has(1).await;
     assert_eq!(stage.provider.bodies(), [odd]);
 }
+
+#[tokio::test]
+async fn usage_is_asked_for_whether_a_policy_reads_the_request_or_not() {
+    for way in WAYS {
+        for spec in [
+            rules(vec![deny("others", of(Field::Program, &["other"]))]),
+            rules(vec![deny("no", of(Field::Model, &["no"]))]),
+        ] {
+            let stage = Stage::new(way, spec).await;
+            assert!(is_ok(&stage.client().await.post(r#"{"model":"gpt-4o","stream":true}"#).await), "{way:?}");
+            assert_eq!(stage.rig.recorder.events(UpstreamEvent::UsageAsked), 1, "{way:?}");
+            assert_eq!(stage.rig.recorder.record().await.usage.map(|usage| usage.output), Some(10), "{way:?}");
+        }
+    }
+}
