@@ -63,8 +63,10 @@ def status_of(error):
 def told(api, case, call):
     line = {"api": api, "case": case}
     try:
-        call()
+        answer = call()
         line["exception"] = None
+        if isinstance(answer, list) and answer:
+            line["message"] = repr(answer[-1])
     except Exception as error:  # Each SDK has a family of its own.
         line["exception"] = type(error).__name__
         line["status"] = status_of(error)
