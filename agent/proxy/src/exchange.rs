@@ -69,7 +69,6 @@ impl Exchange {
         caller: Arc<Caller>,
         call: Call,
         credential: Option<Arc<str>>,
-        user_agent: Option<Arc<str>>,
         request: impl Into<RequestSide>,
         settler: Arc<Settler>,
     ) -> Self {
@@ -93,7 +92,7 @@ impl Exchange {
             first_byte: None,
             first_token: None,
             response_bytes: 0,
-            attribution: Attribution { user_agent, ..Attribution::default() },
+            attribution: Attribution::default(),
             asked_model: None,
             rule: None,
             reservation: None,
@@ -279,8 +278,8 @@ impl Exchange {
     /// Takes note of whom the call is put down to, and of what it asks for, before it leaves.
     pub(crate) fn put_down_to(&mut self, named: Named, facts: &RequestFacts) {
         (self.attribution.team, self.attribution.cost_center) = (named.team, named.cost_center);
-        self.attribution.end_user = facts.end_user.clone();
-        self.asked_model = facts.model.clone();
+        self.attribution.end_user.clone_from(&facts.end_user);
+        self.asked_model.clone_from(&facts.model);
     }
 
     /// Tells what the policy has decided about the call.

@@ -1,8 +1,8 @@
 //! HTTP between a client whose TLS was opened and the provider it called, exchange by exchange: `direct` where both speak HTTP/1.1
 //! and say nothing unusual, hyper on both sides for all else.
 //!
-//! Nothing is added to either side but what `splice` says, which also collects bodies of up to 4 MiB. hyper does not keep: the spacing around a
-//! field's value; how fields that occur more than once interleave with others (they move up to the first); the sizes of chunks that
+//! Nothing is changed but what `splice` and a policy's clamp say, for which bodies are collected, of up to 4 MiB or the policy's limit.
+//! hyper does not keep: the spacing around a field's value; how fields that occur more than once interleave with others (they move up to the first); the sizes of chunks that
 //! arrive in parts; `content-length` on 204 and 304; HTTP/1.1 trailers that were not announced (`Trailer`) or, towards a client,
 //! not asked for (`TE: trailers`); and informational responses other than `100 Continue`, which comes when the provider's comes.
 

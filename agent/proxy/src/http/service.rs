@@ -99,16 +99,17 @@ impl Context {
         request: impl Into<RequestSide>,
     ) -> Exchange {
         let Connection { host, provider, caller, .. } = &self.connection;
-        Exchange::begin(
+        let mut exchange = Exchange::begin(
             Arc::clone(host),
             Arc::clone(provider),
             Arc::clone(caller),
             call.clone(),
             self.shared.fingerprints.get().and_then(|fingerprints| fingerprints.of(head)),
-            user_agent.and_then(|field| self.product(field)),
             request,
             Arc::clone(&self.shared.settler),
-        )
+        );
+        exchange.attribution.user_agent = user_agent.and_then(|field| self.product(field));
+        exchange
     }
 
     /// The first product that a `user-agent` names (RFC 9110 § 10.1.5). A connection is one client's, as a rule.

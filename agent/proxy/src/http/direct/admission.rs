@@ -113,12 +113,12 @@ where
 {
     let request = exchange.direct_request().filter(|_| admit::is_read(call, gate.needs()));
     let Some(request) = request else {
-        return match asks_usage {
-            true => match collect(client, context, head).await {
-                Admitted::Passed(sending) => Ok(Here::AsItIs(sending)),
-                other => Err(other),
-            },
-            false => Ok(Here::AsItIs(Sending::new(client, head))),
+        if !asks_usage {
+            return Ok(Here::AsItIs(Sending::new(client, head)));
+        }
+        return match collect(client, context, head).await {
+            Admitted::Passed(sending) => Ok(Here::AsItIs(sending)),
+            other => Err(other),
         };
     };
     let mut read = Read { splicer: asks_usage.then(Splicer::default), room: None };
