@@ -1,5 +1,5 @@
-use std::fmt::Display;
-use std::io::{IsTerminal as _, Write};
+use std::fmt::{Display, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use tollgate_policy::{Looked, Policy, Spec, Verdict};
 
 use super::TestArgs;
 use super::call::Call;
-use super::explain::verdict;
+use super::explain::{STRING, verdict};
 use crate::exit::{self, Coded, USAGE};
 use crate::settings;
 
@@ -131,9 +131,9 @@ fn told(file: &Path, case: &Case, differences: &[Difference], colour: bool) -> S
     }
     let mut text = format!("{red}wrong{plain} {} ({}:{})\n", case.name, file.display(), case.place.line);
     for Difference { what, expected, found, why } in differences {
-        text += &format!("      {what}: expected {expected}, found {found}\n");
+        writeln!(text, "      {what}: expected {expected}, found {found}").expect(STRING);
         if let Some(why) = why {
-            text += &format!("        {why}\n");
+            writeln!(text, "        {why}").expect(STRING);
         }
     }
     text

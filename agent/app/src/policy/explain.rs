@@ -1,4 +1,5 @@
-use std::io::{IsTerminal as _, Write};
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use jiff::tz::TimeZone;
@@ -28,6 +29,9 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why writing to a string cannot fail.
+pub(super) const STRING: &str = "writing to a string does not fail";
+
 /// An explanation for people.
 struct Told<'a> {
     call: &'a Call,
@@ -41,11 +45,10 @@ impl Told<'_> {
         let mut text = format!("call      {}\n          {}\n", self.who(), self.what());
         let team = named.team.as_deref().unwrap_or("none");
         let pays = named.cost_center.as_deref().map(|pays| format!(", paid by {pays}")).unwrap_or_default();
-        text += &format!("team      {team}{pays}\ndecision  {}\n", self.decision());
+        writeln!(text, "team      {team}{pays}\ndecision  {}", self.decision()).expect(STRING);
         if let Some(clamp) = decision.clamp {
-            text += &format!(
-                "          it may ask for {clamp} output tokens, and is made to ask for that where it asks for more or for no number\n"
-            );
+            let held = "output tokens, and is made to ask for that where it asks for more or for no number";
+            writeln!(text, "          it may ask for {clamp} {held}").expect(STRING);
         }
         for (title, list) in [("teams", teams), ("rules", rules), ("budgets", budgets), ("limits", limits)] {
             self.push_list(&mut text, title, list);
@@ -103,7 +106,8 @@ impl Told<'_> {
                 _ => (dim, plain),
             };
             let share = if looked.group.is_empty() { String::new() } else { format!(", share of {}", looked.group) };
-            *text += &format!("{title:<8}  {on}{:<width$}  {}{share}{off}\n", looked.name, verdict(&looked.verdict));
+            let why = verdict(&looked.verdict);
+            writeln!(text, "{title:<8}  {on}{:<width$}  {why}{share}{off}", looked.name).expect(STRING);
         }
     }
 }
