@@ -70,12 +70,11 @@ pub(crate) fn note(audit: Option<&Audit>, what: What, detail: impl Into<Arc<str>
 
 pub(crate) fn audit(command: &AuditCommand) -> anyhow::Result<ExitCode> {
     let AuditCommand::Verify(args) = command;
-    let path = match &args.path {
-        Some(path) => path.clone(),
-        None => {
-            let off = "audit.directory is off, so no audit is kept; name a folder";
-            settings::load(&args.config)?.audit.directory.ok_or_else(|| Coded::new(NO_INPUT, off))?
-        }
+    let path = if let Some(path) = &args.path {
+        path.clone()
+    } else {
+        let off = "audit.directory is off, so no audit is kept; name a folder";
+        settings::load(&args.config)?.audit.directory.ok_or_else(|| Coded::new(NO_INPUT, off))?
     };
     let report = verify(&path, args.noted.clone()).map_err(|error| told(&error))?;
     std::io::stdout().lock().write_all(summary(&report).as_bytes())?;
