@@ -98,6 +98,9 @@ fn under(site: &Site, spec: Spec) -> Rig {
     Rig { http, ..rig }
 }
 
+/// Where a message goes, and how it names its model.
+type Shape<'a> = (&'a str, &'a dyn Fn(&str) -> Value);
+
 /// What the provider was asked, message by message.
 type Asked = Arc<Mutex<Vec<String>>>;
 
@@ -204,7 +207,7 @@ fn is_refusal_by(notice: &Notice, by: What) -> bool {
 async fn a_model_that_is_denied_later_in_a_session_is_not_asked_and_the_session_goes_on() {
     let flat = |model: &str| json!({"type": "response.create", "event_id": "mine", "model": model, "input": "hi"});
     let wrapped = |model: &str| json!({"type": "response.create", "event_id": "mine", "response": {"model": model, "input": "hi"}});
-    let shapes: [(&str, &dyn Fn(&str) -> Value); 3] = [(RESPONSES, &flat), (RESPONSES, &wrapped), (REALTIME, &wrapped)];
+    let shapes: [Shape<'_>; 3] = [(RESPONSES, &flat), (RESPONSES, &wrapped), (REALTIME, &wrapped)];
     for (url, message) in shapes {
         let site = Site::new().await;
         let allowed = if url == REALTIME { "gpt-realtime*" } else { "gpt-5-mini*" };

@@ -158,9 +158,8 @@ impl Guard {
         decided: &Decided,
         facts: &RequestFacts,
         input: u64,
-        bound: Option<u64>,
     ) -> Ask {
-        let mut facts = RequestFacts { max_output_tokens: bound, ..facts.clone() };
+        let mut facts = facts.clone();
         let (mut most, mut cost, mut input_cost) = (0, Some(Decimal::ZERO), Some(Decimal::ZERO));
         for model in models {
             facts.model.clone_from(model);
@@ -253,7 +252,7 @@ impl Guard {
             );
             return Err(refusal(rule_of(&decided), StatusCode::BAD_REQUEST, message));
         }
-        let ask = self.ask(record, prices, &models, &decided, &facts, self.held, bound);
+        let ask = self.ask(record, prices, &models, &decided, &facts, self.held);
         tell_notices(observer, record, &mut decided);
         let facts = RequestFacts { model: models[0].clone(), ..facts };
         let subject = subject(record, &facts);
@@ -276,15 +275,15 @@ impl Guard {
     }
 
     /// Decides on a client's message by the rules. `None` for one that asks for no response.
-    fn judge(&self, session: &Session, message: &mut HeldMessage) -> Result<Option<Judged>, (Record, Refused)> {
+    fn judge(&self, session: &Session, message: &mut HeldMessage) -> Result<Option<Judged>, Box<(Record, Refused)>> {
         if !self.is_needed() {
             return Ok(None);
         }
         let mut record = session.record();
         let said = session.said();
-        record.request_model = message.ask.facts.model.clone();
+        record.request_model.clone_from(&message.ask.facts.model);
         if let Some(refused) = self.judge_change(&mut record, message) {
-            return Err((record, refused));
+            return Err(Box::new((record, refused)));
         }
         if !message.ask.is_create {
             return Ok(None);
@@ -301,19 +300,19 @@ impl Guard {
         };
         let decided = match self.decide(&mut record, &models, &facts) {
             Ok(decided) => decided,
-            Err(refused) => return Err((record, refused)),
+            Err(refused) => return Err(Box::new((record, refused))),
         };
         if let Some(limit) = decided.clamp
             && let Err(error) = message.clamp(&self.call, limit)
         {
             let rule = rule_of(&decided);
             let text = format!("the request asks for more than the rule {rule:?} allows, and {error}");
-            return Err((record, refusal(rule, StatusCode::BAD_REQUEST, text)));
+            return Err(Box::new((record, refusal(rule, StatusCode::BAD_REQUEST, text))));
         }
         let ask = &message.ask;
         let goes_on = self.api() == Api::Realtime || ask.continues;
         let input = estimate_input(&ask.text, &ask.facts).saturating_add(if goes_on { self.held } else { 0 });
-        let ask = self.ask(&record, &session.settler.prices(), &models, &decided, &facts, input, bound);
+        let ask = self.ask(&record, &session.settler.prices(), &models, &decided, &facts, input);
         Ok(Some(Judged { record, decided, facts, ask }))
     }
 
@@ -352,7 +351,10 @@ pub(super) async fn admit(
         match guard.judge(&session, message) {
             Ok(None) => return Ok(None),
             Ok(Some(judged)) => judged,
-            Err((record, refused)) => return Err(session.refuse(record, &refused, message.ask.event_id.as_deref())),
+            Err(refused) => {
+                let (record, refused) = *refused;
+                return Err(session.refuse(record, &refused, message.ask.event_id.as_deref()));
+            }
         }
     };
     let Judged { mut record, mut decided, facts, ask } = judged;
