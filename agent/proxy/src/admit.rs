@@ -186,6 +186,11 @@ pub(crate) fn is_read(call: &Call, needs: Needs) -> bool {
     needs.body && call.api != Api::Unknown && !call.is_websocket
 }
 
+/// Whether what is left of a refused request may be read for its connection's sake: it is not too much, and it comes.
+pub(crate) fn is_worth_reading(refused: &Refused) -> bool {
+    !matches!(refused.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT)
+}
+
 /// Whether the answer to a call may be a stream, as far as its method and path tell.
 pub(crate) fn may_stream(call: &Call) -> bool {
     call.stream_in_path != Some(false) && call.api != Api::Unknown && is_charged(call.operation)

@@ -351,7 +351,7 @@ async fn refuse_by_policy(
     refused: &Refused,
 ) -> Response<ResponseBody> {
     // A client that waits to be told to send its body is told this instead.
-    if !outgoing.parts.headers.contains_key(EXPECT) && refused.status != StatusCode::PAYLOAD_TOO_LARGE {
+    if !outgoing.parts.headers.contains_key(EXPECT) && admit::is_worth_reading(refused) {
         outgoing.source.discard().await;
     }
     let response = words_of(dialect, refused);

@@ -10,7 +10,7 @@ use super::framing::Framing;
 use super::head::RequestHead;
 use super::pump::Unanswered;
 use crate::exchange::{Exchange, Open};
-use crate::http::request::{DISCARDED, Room};
+use crate::http::request::Room;
 use crate::upstream::Direct;
 
 /// How much of a request is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
@@ -142,18 +142,22 @@ impl Sending {
         (self.bytes, self.original, self.room) = (Vec::new(), None, None);
     }
 
-    /// Reads what is left of a request that is not sent, as far as it goes. Ready when that was all.
-    pub(super) fn poll_discard<IO>(&mut self, client: &mut Client<IO>, context: &mut Context<'_>) -> Poll<()>
+    /// Reads what is left of a request that is not sent, of about so many bytes more. Ready when that was all.
+    pub(super) fn poll_discard<IO>(
+        &mut self,
+        client: &mut Client<IO>,
+        left: &mut usize,
+        context: &mut Context<'_>,
+    ) -> Poll<()>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut discarded = 0;
-        while !self.body.is_done() && discarded <= DISCARDED {
+        while !self.body.is_done() && *left > 0 {
             if client.input.is_empty() && !matches!(std::task::ready!(client.poll_input(context)), Ok(true)) {
                 break;
             }
             let Ok(used) = self.body.skip(&client.input) else { break };
-            discarded += used;
+            *left = left.saturating_sub(used);
             client.input.drain(..used);
         }
         Poll::Ready(())

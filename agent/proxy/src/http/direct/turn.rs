@@ -22,7 +22,7 @@ use super::pump::{Answer, End, Pump, Unanswered};
 use super::sending::Sending;
 use crate::admit;
 use crate::exchange::{DirectRequest, Open};
-use crate::http::request::{LARGEST, PAUSE};
+use crate::http::request::{DISCARDED, LARGEST, PAUSE};
 use crate::http::service::{self, Carried, Context};
 use crate::http::splice::{self, Candidate};
 use crate::observe::{Step, UpstreamEvent};
@@ -302,9 +302,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
 
     /// Answers for the policy. What is left of the request is read, within bounds, so that its connection stays of use.
     async fn refuse_by_policy(&mut self, refused: &Refused) -> Turn {
-        if refused.status != StatusCode::PAYLOAD_TOO_LARGE {
+        if admit::is_worth_reading(refused) {
             let Self { client, sending, .. } = self;
-            let discarding = std::future::poll_fn(|context| sending.poll_discard(client, context));
+            let mut left = DISCARDED;
+            let discarding = std::future::poll_fn(|context| sending.poll_discard(client, &mut left, context));
             drop(timeout(PAUSE, discarding).await);
         }
         let refusal = service::words_of(self.call.dialect, refused);
