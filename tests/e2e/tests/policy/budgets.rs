@@ -2,13 +2,13 @@ use anyhow::Result;
 use tollgate_provider::Outcome;
 use tollgate_world::World;
 
-use crate::support::{GENEROUS, held, refused, streams, with_status};
+use crate::support::{GENEROUS, RESERVED, budgets, held, refused, streams, with_status};
 
-/// Room for fifty calls, each of which may answer with 100 tokens.
+/// Room for fifty calls, each of which may answer with 1000 tokens.
 const FIFTY: &str = "
 policy:
   budgets:
-    - { name: fifty, limit: 5000 output tokens, window: month }
+    - { name: fifty, limit: 50000 output tokens, window: month }
 ";
 
 #[test]
@@ -28,7 +28,7 @@ fn of_500_streams_at_once_a_budget_for_50_admits_50_and_is_never_exceeded() -> R
     let served = world.provider().truth().exchanges();
     assert_eq!(served.len(), 50, "what is refused reaches nobody");
     let spent: u64 = served.iter().filter_map(|exchange| exchange.usage).map(|usage| usage.output).sum();
-    assert!(spent <= 5_000, "{spent}");
+    assert!(spent <= 50 * RESERVED, "{spent}");
     Ok(())
 }
 
@@ -37,7 +37,7 @@ fn what_was_spent_and_what_was_on_its_way_is_still_spent_after_the_agent_was_kil
     let config = "
 policy:
   budgets:
-    - { name: ten, limit: 1000 output tokens, window: month }
+    - { name: ten, limit: 10000 output tokens, window: month }
 ";
     let world = World::new()?;
     let agent = world.agent(config)?;
@@ -51,21 +51,27 @@ policy:
     drop(holding.wait(GENEROUS)?);
     gate.open();
 
-    let served = world.provider().truth().exchanges();
-    let completed = served.iter().filter(|exchange| exchange.outcome == Outcome::Completed);
-    let known: u64 = completed.filter_map(|exchange| exchange.usage).map(|usage| usage.output).sum();
-    // Five calls of which no end is known are charged what was set aside for them.
-    let fit = usize::try_from((1_000 - 500 - known) / 100)?;
-    assert!(fit > 0 && known > 0, "{known}");
-    for restarts in 0..2 {
+    let completed = || -> u64 {
+        let served = world.provider().truth().exchanges().into_iter();
+        let completed = served.filter(|exchange| exchange.outcome == Outcome::Completed);
+        completed.filter_map(|exchange| exchange.usage).map(|usage| usage.output).sum()
+    };
+    // The first of these follows a kill, the second an orderly end.
+    for turn in ["after-kill", "after-stop"] {
+        // Five calls of which no end is known are charged what was set aside for them.
+        let spent = 5 * RESERVED + completed();
+        let fit = usize::try_from((10_000 - spent) / RESERVED)?;
+        assert!((1..10).contains(&fit), "{turn}: {spent}");
         let agent = world.agent(config)?;
-        let gate = world.provider().gate("after");
-        let asked = streams(&world, &agent, world.client_command("curl"), 10, "gate=after,words=1,500")?.start()?;
+        let gate = world.provider().gate(turn);
+        let faults = format!("gate={turn},words=30");
+        let asked = streams(&world, &agent, world.client_command("curl"), 10, &faults)?.start()?;
         refused(&agent, "budget", 10 - fit as u64)?;
         held(&agent, &gate, fit)?;
-        // What the provider does not charge for is given back, so the next agent has as much.
+        let told = budgets(&world, &agent)?;
+        assert_eq!(told["budgets"][0]["spent"], spent.to_string(), "{told:#}");
         gate.open();
-        assert_eq!(with_status(&asked.wait(GENEROUS)?, 429), 10 - fit, "after {restarts} restarts");
+        assert_eq!(with_status(&asked.wait(GENEROUS)?, 429), 10 - fit, "{turn}");
         assert_eq!(agent.stop(GENEROUS)?.status.code(), Some(0));
     }
     Ok(())

@@ -8,6 +8,9 @@ use tollgate_e2e::{CHAT, samples, sum};
 use tollgate_provider::Gate;
 use tollgate_world::{Agent, Output, Program, World};
 
+/// The most output tokens that each of these calls allows. The stand-in writes fewer.
+pub(crate) const RESERVED: u64 = 1_000;
+
 pub(crate) const GENEROUS: Duration = Duration::from_mins(2);
 
 /// So many streamed chats by `program`, a curl, all at once. Only the agent's certificate is trusted, so that none gets past it. Each
@@ -16,7 +19,7 @@ pub(crate) fn streams(world: &World, agent: &Agent, program: Program, count: usi
     let certificate = world.directory().join("agent-alone.pem");
     std::fs::write(&certificate, agent.ca_pem()?)?;
     let body = json!({
-        "model": "gpt-4o-mini", "stream": true, "stream_options": {"include_usage": true}, "max_completion_tokens": 100,
+        "model": "gpt-4o-mini", "stream": true, "stream_options": {"include_usage": true}, "max_completion_tokens": RESERVED,
         "messages": [{"role": "user", "content": "Hello, world"}],
     });
     Ok(program
