@@ -8,26 +8,29 @@
 //! happens to that holder, the exchange is ended once. It is settled by the connection's own task, after the flush, so that the
 //! last frame does not wait for the meter either.
 
+mod open;
+mod request;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
 use rust_decimal::Decimal;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tollgate_ledger::{Attribution, Id, Opened, Outcome, Record};
 use tollgate_llm::{
-    Api, Call, Operation, Provider, RequestFacts, RequestMeter, ResponseFacts, ResponseMeter, SocketMeter, Unmetered,
-    Untold, UsageSource, WorstCase,
+    Api, Call, Operation, Provider, RequestFacts, ResponseFacts, ResponseMeter, SocketMeter, Unmetered, Untold,
+    UsageSource, WorstCase,
 };
 use tollgate_policy::{Actual, Named, Notice, Refused, Reservation, Subject};
 use tollgate_workload::Caller;
 
+pub(crate) use self::open::{Ended, Open};
+pub(crate) use self::request::{DirectRequest, RequestSide};
 use crate::drain;
 use crate::http::backlog::Backlog;
 use crate::http::headers::joined_lines;
-use crate::http::request::{RequestSource, Settled};
 use crate::observe::PolicyEvent;
 use crate::settle::{Bill, Reserved, Settler};
 
@@ -384,94 +387,6 @@ impl Exchange {
     }
 }
 
-/// What a request is learned from as it passes.
-pub(crate) enum RequestSide {
-    Source(RequestSource),
-    Direct(Box<DirectRequest>),
-}
-
-/// A request that passes without hyper.
-pub(crate) struct DirectRequest {
-    meter: Option<RequestMeter>,
-    bytes: u64,
-    is_sent: bool,
-    /// It is looked at before it is handed on.
-    is_ahead: bool,
-}
-
-impl DirectRequest {
-    pub(crate) fn new(meter: RequestMeter) -> Self {
-        Self { meter: Some(meter), bytes: 0, is_sent: false, is_ahead: false }
-    }
-
-    /// Content was handed on, and may be looked at.
-    pub(crate) fn handed_on(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        if let Some(meter) = self.meter.as_mut().filter(|_| !self.is_ahead) {
-            meter.push(bytes);
-        }
-    }
-
-    /// Content is here, and all of it will be looked at before it is handed on.
-    pub(crate) fn look_ahead(&mut self, bytes: &[u8]) {
-        self.is_ahead = true;
-        if let Some(meter) = &mut self.meter {
-            meter.push(bytes);
-        }
-    }
-
-    /// What is known of it by now. `is_whole` says that all of it was looked at.
-    pub(crate) fn facts(&mut self, is_whole: bool) -> RequestFacts {
-        let Some(meter) = &mut self.meter else { return RequestFacts::default() };
-        if is_whole {
-            meter.end();
-        }
-        meter.facts()
-    }
-
-    /// How many tokens the model is given to read, at most.
-    pub(crate) fn estimated_input(&self) -> u64 {
-        self.meter.as_ref().map_or(0, RequestMeter::estimated_input)
-    }
-
-    /// All of it was handed on.
-    pub(crate) fn sent(&mut self) {
-        self.is_sent = true;
-    }
-}
-
-impl From<RequestSource> for RequestSide {
-    fn from(source: RequestSource) -> Self {
-        Self::Source(source)
-    }
-}
-
-impl From<DirectRequest> for RequestSide {
-    fn from(request: DirectRequest) -> Self {
-        Self::Direct(Box::new(request))
-    }
-}
-
-impl RequestSide {
-    fn relayed(&mut self, bytes: u64) {
-        match self {
-            Self::Source(source) => source.relayed(bytes),
-            Self::Direct(request) => request.bytes += bytes,
-        }
-    }
-
-    fn settle(&mut self) -> Settled {
-        match self {
-            Self::Source(source) => source.settle(),
-            Self::Direct(request) => {
-                let DirectRequest { meter, bytes, is_sent, .. } = &mut **request;
-                let (facts, text) = meter.take().map(RequestMeter::finish_with_text).unwrap_or_default();
-                Settled { facts, text, is_sent: *is_sent, bytes: *bytes }
-            }
-        }
-    }
-}
-
 impl Drop for Exchange {
     fn drop(&mut self) {
         // Only a detector: every holder ends its exchange in words (`Open`, `Ended`).
@@ -514,105 +429,4 @@ fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let id = REQUEST_IDS.iter().find_map(|name| headers.get(name))?.to_str().ok()?.trim();
     let is_sane = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     is_sane.then(|| id.into())
-}
-
-/// An exchange in progress, held by what drives it.
-pub(crate) struct Open {
-    exchange: Option<Box<Exchange>>,
-    /// Who settles it once its end was flushed; none where that is whoever ends it.
-    settlements: Option<mpsc::UnboundedSender<Ended>>,
-    drain: drain::Watch,
-    /// When the client left, where the exchange goes on without it.
-    left: Option<Duration>,
-}
-
-impl Open {
-    pub(crate) fn new(
-        exchange: Exchange,
-        settlements: Option<mpsc::UnboundedSender<Ended>>,
-        drain: drain::Watch,
-    ) -> Self {
-        Self { exchange: Some(Box::new(exchange)), settlements, drain, left: None }
-    }
-
-    /// The exchange; `None` once it has ended.
-    pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
-        self.exchange.as_deref_mut()
-    }
-
-    /// Somebody else begins it anew, and nothing of it has left.
-    pub(crate) fn hand_over(&mut self) {
-        if let Some(exchange) = &mut self.exchange.take() {
-            exchange.settled = true;
-        }
-    }
-
-    /// Takes the exchange out of the hands of one who goes no further with it.
-    pub(crate) fn carry(&mut self) -> Self {
-        Self { exchange: self.exchange.take(), settlements: None, drain: self.drain.clone(), left: None }
-    }
-
-    /// Somebody else goes on with it, and reads its request from the start.
-    pub(crate) fn carried_on(mut self, source: RequestSource, settlements: mpsc::UnboundedSender<Ended>) -> Self {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.request = source.into();
-        }
-        self.settlements = Some(settlements);
-        self
-    }
-
-    /// The client has left, and the exchange goes on without it. Its duration is known.
-    pub(crate) fn left(&mut self) {
-        self.left = self.exchange.as_ref().map(|exchange| exchange.started.elapsed());
-    }
-
-    /// Ends the exchange. Only the first end counts.
-    pub(crate) fn end(&mut self, outcome: Outcome) {
-        let Some(exchange) = self.exchange.take() else { return };
-        let duration = self.left.unwrap_or_else(|| exchange.started.elapsed());
-        let ended = Ended { exchange: Some(exchange), outcome, duration, drain: self.drain.clone() };
-        let ended = match &self.settlements {
-            Some(settlements) => settlements.send(ended).err().map(|mpsc::error::SendError(ended)| ended),
-            None => Some(ended),
-        };
-        if let Some(ended) = ended {
-            // There is no flush to wait for, or the connection's task is gone.
-            ended.settle();
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        // hyper drops what it no longer has a client for, and the runtime what has not ended when the agent does.
-        self.end(if self.drain.is_abandoned() { Outcome::Stopped } else { Outcome::ClientGone });
-    }
-}
-
-/// An exchange that has ended and is yet to be settled.
-pub(crate) struct Ended {
-    exchange: Option<Box<Exchange>>,
-    outcome: Outcome,
-    duration: Duration,
-    drain: drain::Watch,
-}
-
-impl Ended {
-    /// Looks at what is left to look at, and has the observer told.
-    pub(crate) fn settle(mut self) {
-        self.settle_once();
-    }
-
-    fn settle_once(&mut self) {
-        if let Some(exchange) = self.exchange.take() {
-            exchange.settle(self.outcome, self.duration, &self.drain);
-        }
-    }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // It was still in the queue of a connection whose task was dropped.
-        self.settle_once();
-    }
 }
