@@ -300,6 +300,11 @@ impl Exchange {
         });
     }
 
+    /// Whether a budget may cut the answer.
+    pub(crate) fn may_be_cut(&self) -> bool {
+        self.reservation.as_ref().is_some_and(Reservation::may_cut)
+    }
+
     /// Tells the budgets what was used so far. The error is one that is to cut the answer.
     pub(crate) fn used(&mut self) -> Result<(), Refused> {
         let (Some(reservation), Some(meter)) = (&mut self.reservation, &self.response) else { return Ok(()) };

@@ -12,6 +12,8 @@ from mistralai.client.errors import SDKError
 
 ASK = [{"role": "user", "content": "Hello"}]
 LATE = "+words=300"
+# Nothing in an answer keeps Amazon's SDK and Cohere's from trying again what was refused.
+ONCE = {"max_retries": 0}
 
 bedrock = boto3.client(
     "bedrock-runtime",
@@ -39,8 +41,8 @@ def ask_bedrock(model, stream):
 
 def ask_cohere(model, stream):
     if stream:
-        return list(command.chat_stream(model=model, messages=ASK, max_tokens=20))
-    return command.chat(model=model, messages=ASK, max_tokens=20)
+        return list(command.chat_stream(model=model, messages=ASK, max_tokens=20, request_options=ONCE))
+    return command.chat(model=model, messages=ASK, max_tokens=20, request_options=ONCE)
 
 
 def ask_mistral(model, stream):
@@ -56,7 +58,8 @@ def ask_ollama(model, stream):
 
 def status_of(error):
     if isinstance(error, botocore.exceptions.ClientError):
-        return error.response["ResponseMetadata"].get("HTTPStatusCode")
+        # Late in a stream there is none.
+        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return getattr(error, "status_code", None)
 
 

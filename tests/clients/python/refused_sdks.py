@@ -5,15 +5,15 @@ import json
 import anthropic
 import openai
 from google import genai
-from google.genai import errors, types
+from google.genai import types
 
 OFTEN = "+words=3"
 LATE = "+words=300"
 
-# With their usual retries, which must know a refusal that waiting does not help.
+# With their usual retries, which must know a refusal that waiting does not help. Nothing tells Google's SDK, so it has none.
 chat = openai.OpenAI(api_key="sk-not-a-real-key")
 messages = anthropic.Anthropic(api_key="sk-ant-not-a-real-key")
-gemini = genai.Client(api_key="not-a-real-key", http_options=types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=2)))
+gemini = genai.Client(api_key="not-a-real-key", http_options=types.HttpOptions(retry_options=types.HttpRetryOptions(attempts=1)))
 
 
 def ask_chat(model, stream):
@@ -47,7 +47,7 @@ def told(api, case, call):
     try:
         call()
         line["exception"] = None
-    except (openai.APIError, anthropic.APIError, errors.APIError) as error:
+    except Exception as error:  # What is not of the SDK's own family is told, and not expected.
         line["exception"] = type(error).__name__
         line["status"] = getattr(error, "status_code", None) or getattr(error, "code", None)
         line["message"] = str(error)

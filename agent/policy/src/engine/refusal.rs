@@ -218,7 +218,9 @@ fn rate(limit: &Limit) -> String {
 
 /// Rounded up, so that nobody comes too early.
 fn seconds(duration: Duration) -> String {
-    let milliseconds = duration.as_nanos().div_ceil(1_000_000);
+    // From a minute on, nobody counts parts of a second.
+    let unit = if duration.as_secs() < 60 { 1_000_000 } else { 1_000_000_000 };
+    let milliseconds = duration.as_nanos().div_ceil(unit) * (unit / 1_000_000);
     match (milliseconds / 1000, milliseconds % 1000) {
         (1, 0) => "1 second".to_owned(),
         (whole, 0) => format!("{whole} seconds"),

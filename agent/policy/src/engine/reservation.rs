@@ -53,6 +53,13 @@ impl Reservation {
         mem::take(&mut self.notices)
     }
 
+    /// Whether a budget that it charges is to cut streams.
+    pub fn may_cut(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let budgets = &plan.policy.spec().budgets;
+        self.held.iter().any(|held| matches!(held.of, Of::Budget { at, .. } if cuts(&budgets[at])))
+    }
+
     /// A stream has used so much by now. The error is a budget that is to cut it.
     ///
     /// What is used beyond what was set aside is set aside too, so that other calls find it gone.

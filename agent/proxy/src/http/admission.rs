@@ -1,6 +1,7 @@
 //! A request that came by hyper is passed by the policy, and its body read for that where it has to be.
 
-use http::header::CONTENT_LENGTH;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use tollgate_llm::{Call, Edits};
 use tollgate_policy::Refused;
 
@@ -8,7 +9,7 @@ use super::request::{Collection, LARGEST, PAUSE, Terms};
 use super::service::Context;
 use super::splice::{self, Candidate};
 use super::websocket::guard::{admit_upgrade, is_followed};
-use crate::admit::{self, Gate, PATIENCE, Unreadable, unreadable};
+use crate::admit::{self, Gate, PATIENCE, Unreadable, may_stream, unreadable};
 use crate::exchange::Open;
 use crate::upstream::Outgoing;
 
@@ -59,7 +60,16 @@ pub(super) async fn admit(
     drop(body);
     splice::edit(outgoing, clamp, usage);
     let ask = gate.ask(exchange, call, &decided, &facts, outgoing.source.estimated_input());
-    Ok(gate.reserve(exchange, decided, &facts, ask, &context.drain).await?)
+    gate.reserve(exchange, decided, &facts, ask, &context.drain).await?;
+    if exchange.may_be_cut() && may_stream(call) && !is_signed(&outgoing.parts.headers) {
+        splice::ask_uncoded(outgoing);
+    }
+    Ok(())
+}
+
+/// Whether the fields of a request may be part of what vouches for it (SigV4).
+fn is_signed(headers: &HeaderMap) -> bool {
+    headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
 }
 
 /// Reads a request's body, as far as somebody has to. Gives how to ask for usage in it.

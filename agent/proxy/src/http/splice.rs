@@ -220,12 +220,21 @@ pub(super) fn edit(outgoing: &mut Outgoing, clamp: Edits, usage: Option<Edits>) 
     }
     let unasked = Unasked { headers: headers.clone(), edits: clamp };
     set_length(headers, &all);
-    if headers.contains_key(ACCEPT_ENCODING) {
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    }
     outgoing.source.set_edits(Some(Arc::new(all)), true);
     outgoing.small = true;
+    // Its headers stay what they were.
+    ask_uncoded(outgoing);
     outgoing.unasked = Some(Box::new(unasked));
+}
+
+/// Has the answer come as it is: what is coded could not be ended in words.
+pub(super) fn ask_uncoded(outgoing: &mut Outgoing) {
+    let unasked = outgoing.unasked.as_mut().map(|unasked| &mut unasked.headers);
+    for headers in unasked.into_iter().chain([&mut outgoing.parts.headers]) {
+        if headers.contains_key(ACCEPT_ENCODING) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+    }
 }
 
 /// Asks no more.
