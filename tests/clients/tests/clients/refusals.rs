@@ -89,7 +89,9 @@ fn check(told: &BTreeMap<String, Told>, api: &str, denied: &str, spent: &str, la
     }
     let Told { exception, message, .. } = said(&format!("{api}: late"));
     assert_eq!(exception, late, "{api}: {message}");
-    assert!(message.contains("cut-short") || message.contains("ERROR"), "{api}: {message}");
+    // Mistral's SDK says no more of an error in a stream than that it is no chunk.
+    let names_it = ["cut-short", "insufficient_qu"].iter().any(|name| message.contains(name));
+    assert!(names_it, "{api}: {message}");
 }
 
 #[test]
