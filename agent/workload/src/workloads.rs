@@ -196,10 +196,20 @@ impl Workloads {
         if process.start_time().ok()? != key.start_time {
             return None;
         }
-        let group = path.filter(|_| check != Some(Check::Other)).map(|path| Group::new(path, host_users));
-        if let (Some(group), Some(Check::Same)) = (&group, &check) {
+        let here = path.map(|path| Group::new(path, host_users));
+        if let (Some(group), Some(Check::Same)) = (&here, &check) {
             self.groups.insert(cgroup_id, group.clone());
         }
+        let (group, cgroup) = if check == Some(Check::Other) {
+            // It has moved since. Where it connected from counts; and where that group is gone, the unit, container and pod that it
+            // is in now, because without the right to do so it cannot leave those: nobody becomes a stranger by moving.
+            let left = self.group(cgroup_id);
+            let cgroup = left.as_ref().map(|group| Arc::clone(&group.path));
+            (left.or(here), cgroup)
+        } else {
+            let cgroup = here.as_ref().map(|group| Arc::clone(&group.path));
+            (here, cgroup)
+        };
         Some(Caller {
             program: process::program(executable)?,
             executable: Some(executable.into()),
@@ -210,7 +220,7 @@ impl Workloads {
             system_unit: group.as_ref().and_then(|group| group.system_unit.clone()),
             container: group.as_ref().and_then(|group| group.container.clone()),
             pod: group.as_ref().and_then(|group| group.pod.as_ref()).map(|pod| self.pod(pod)),
-            cgroup: group.map(|group| group.path),
+            cgroup,
         })
     }
 

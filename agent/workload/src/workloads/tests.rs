@@ -237,6 +237,24 @@ fn a_process_that_has_gone_is_known_by_its_group_though_none_of_it_was_seen() {
 }
 
 #[test]
+fn nobody_leaves_its_unit_by_moving_on_after_it_connected() {
+    let staged = Staged::new();
+    let manager = "/user.slice/user-1000.slice/user@1000.service";
+    let (left, now) = (format!("{manager}/a.scope"), format!("{manager}/b.scope"));
+    let tree = hierarchy(&staged, &[&left, &now]);
+    staged.process(7, 100, "/app", 1000, "pid:[99]");
+    fs::write(staged.0.path().join("7/cgroup"), format!("0::{now}\n")).unwrap();
+    let id = inode(&tree, &left);
+    let caller = Workloads::at(staged.0.path()).identify(7, 1000, "app", id);
+    assert_eq!((caller.cgroup.as_deref(), caller.unit.as_deref()), (Some(&*left), Some("a.scope")));
+    assert_eq!(caller.system_unit.as_deref(), Some("user@1000.service"));
+    // Nor by removing the group that it connected from.
+    fs::remove_dir(tree.path().join(&left[1..])).unwrap();
+    let caller = Workloads::at(staged.0.path()).identify(7, 1000, "app", id);
+    assert_eq!((caller.cgroup.as_deref(), caller.system_unit.as_deref()), (None, Some("user@1000.service")));
+}
+
+#[test]
 fn a_users_own_unit_is_shown_and_the_systems_is_what_counts() {
     let staged = Staged::new();
     let group = "/user.slice/user-1000.slice/user@1000.service/app.slice/billing.service";
