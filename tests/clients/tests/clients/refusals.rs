@@ -26,6 +26,7 @@ policy:
     - { name: cut-short, match: { model: "*+words=300" }, per: [model], limit: 150 tokens, window: month, on_exhausted: cut }
   limits:
     - { name: once-a-day, match: { model: "*+words=3" }, per: [model], requests: 1/day }
+    - { name: one-voice, match: { model: gpt-realtime }, requests: 1/day }
 "#;
 
 /// What an SDK made of one case.
@@ -35,22 +36,19 @@ struct Told {
     message: String,
 }
 
-/// Runs a script, and checks that nothing was tried twice. `sent` of its calls reach the provider.
-fn run(
+/// Runs a script in a world with that policy, and gives what it told, what reached the provider, and the ledger's rows.
+fn run_script(
     program: PathBuf,
     set: impl FnOnce(tollgate_world::Program) -> tollgate_world::Program,
-    sent: usize,
-) -> Result<BTreeMap<String, Told>> {
+) -> Result<(BTreeMap<String, Told>, usize, String)> {
     let world = World::new()?;
     let agent = world.agent(POLICY)?;
     let root = world.root_file();
     let client = world.client_command(program).env("SSL_CERT_FILE", &root).env("PYTHONDONTWRITEBYTECODE", "1");
     let output = set(client.envs(agent.trust_variables()?)).timeout(PATIENCE).run()?.success()?.text();
     let mut told = BTreeMap::new();
-    let mut calls = 0;
     for line in output.lines() {
         let line: Value = serde_json::from_str(line).with_context(|| output.clone())?;
-        calls += 1;
         let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         let case = format!("{}: {}", text("api"), text("case"));
         let what = Told { exception: text("exception"), status: line["status"].as_u64(), message: text("message") };
@@ -59,14 +57,21 @@ fn run(
     let truth = world.provider().truth().clone();
     let settled = truth.clone();
     world.in_internet(move || async move { settled.settled().await });
-    ensure!(
-        truth.exchanges().len() == sent,
-        "{} calls reached the provider, not {sent}\n{output}",
-        truth.exchanges().len()
-    );
     agent.stop(Duration::from_mins(1))?.success()?;
     let rows = world.tollgate()?.args(["tail", "--json", "-n", "10000"]).run()?.success()?.text();
-    ensure!(rows.lines().count() == calls, "a row for each call and no try more: {calls} calls\n{rows}\n{output}");
+    Ok((told, truth.exchanges().len(), rows))
+}
+
+/// Runs a script, and checks that nothing was tried twice. `sent` of its calls reach the provider.
+fn run(
+    program: PathBuf,
+    set: impl FnOnce(tollgate_world::Program) -> tollgate_world::Program,
+    sent: usize,
+) -> Result<BTreeMap<String, Told>> {
+    let (told, reached, rows) = run_script(program, set)?;
+    ensure!(reached == sent, "{reached} calls reached the provider, not {sent}\n{rows}");
+    let calls = told.len();
+    ensure!(rows.lines().count() == calls, "a row for each call and no try more: {calls} calls\n{rows}");
     Ok(told)
 }
 
@@ -130,5 +135,28 @@ fn node_sdks_raise_the_exception_that_goes_with_each_refusal() -> Result<()> {
     check(&told, "responses", "PermissionDeniedError", "RateLimitError", "APIError");
     check(&told, "messages", "PermissionDeniedError", "RateLimitError", "APIError");
     check(&told, "gemini", "ApiError", "ApiError", "ApiError");
+    Ok(())
+}
+
+#[test]
+fn on_a_websocket_a_refusal_is_an_error_event_and_the_session_goes_on() -> Result<()> {
+    let Some(python) = python("3.11", "")? else { return Ok(()) };
+    let (told, _, rows) = run_script(python, |program| program.arg(source("python").join("refused_websocket.py")))?;
+    let said = |case: &str| {
+        let told = told.get(&format!("websocket: {case}")).unwrap_or_else(|| panic!("{case} was not tried\n{rows}"));
+        (told.exception.as_str(), told.message.as_str())
+    };
+    for good in ["first", "again"] {
+        assert_eq!(said(good).0, "response.completed", "{good}: {}", said(good).1);
+    }
+    assert_eq!(said("realtime, first").0, "response.done", "{}", said("realtime, first").1);
+    for (case, name) in [("denied", "not-this-one"), ("spent", "nothing-left"), ("realtime, often", "one-voice")] {
+        let (event, message) = said(case);
+        assert_eq!(event, "error", "{case}");
+        assert!(message.contains(name) && message.contains("platform@example.com"), "{case}: {message}");
+    }
+    assert_eq!(said("realtime, goes on").0, "session.updated");
+    let refused = rows.lines().filter(|row| row.contains(r#""outcome":"refused""#)).count();
+    assert_eq!(refused, 3, "{rows}");
     Ok(())
 }
