@@ -4,5 +4,6 @@
 mod audit;
 mod budgets;
 mod identity;
+mod pods;
 mod reload;
 mod support;
