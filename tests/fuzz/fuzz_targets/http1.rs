@@ -25,7 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Found::Head(head) = head::request(bytes, "api.openai.com") {
         assert!(head.length <= bytes.len());
         body(head.body, &bytes[head.length..]);
-        if let Some(edited) = head.edited(bytes, 7) {
+        for asks_usage in [false, true] {
+            let Some(edited) = head.edited(bytes, 7, asks_usage) else { continue };
             let Found::Head(again) = head::request(&edited, "api.openai.com") else { panic!("it was a head before") };
             assert_eq!((again.length, again.content_length), (edited.len(), Some(7)));
         }
