@@ -132,6 +132,9 @@ impl State {
 ///
 /// The claims must be in the order of their cells, so that two calls never wait for each other's locks. All locks are held
 /// until it is certain, so nobody is refused because of somebody else who is refused himself.
+///
+/// One who waits, and so has an `order`, passes a line whose front came later. Otherwise those in front of several lines could be in
+/// each other's way for ever, each leaving its line for that of another, though there is room for all.
 pub(crate) fn take_all(claims: &[Claim], order: u64, now: u64) -> Result<Vec<usize>, Vec<Blocked>> {
     let mut blocked = Vec::new();
     let mut lacking = Vec::new();
@@ -143,7 +146,7 @@ pub(crate) fn take_all(claims: &[Claim], order: u64, now: u64) -> Result<Vec<usi
         }
         let shortage = state.meter.shortage(claim.need, claim.bound);
         let front = state.line.as_ref().and_then(|line| line.front());
-        let may_try = claim.need == 0 || front.is_none_or(|front| front == order);
+        let may_try = claim.need == 0 || front.is_none_or(|front| order <= front);
         if shortage.is_none() && (may_try || claim.lack != Lack::Refuse) {
             continue;
         }
