@@ -130,6 +130,11 @@ impl Metrics {
         self.policy.watch_waiting(Box::new(waiting));
     }
 
+    /// Has it read at each scrape how often a condition could not be told, since the policy in force is.
+    pub fn watch_condition_errors(&self, errors: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.policy.watch_condition_errors(Box::new(errors));
+    }
+
     /// Has how the audit is read at each scrape.
     pub fn watch_audit(&self, figures: impl Fn() -> tollgate_audit::Figures + Send + Sync + 'static) {
         self.audit.watch(Box::new(figures));

@@ -71,8 +71,11 @@ pub(crate) fn start(
         metrics.watch_audit(move || audit.upgrade().map(|audit| audit.figures()).unwrap_or_default());
     }
     let shown: Arc<OnceLock<Shown>> = Arc::new(OnceLock::new());
-    let (spending, waiting) = (Arc::clone(&shown), Arc::clone(&shown));
+    let (spending, waiting, asked) = (Arc::clone(&shown), Arc::clone(&shown), Arc::clone(&shown));
     metrics.watch_waiting(move || waiting.get().map(|shown| shown.engine.waiting()).unwrap_or_default());
+    metrics.watch_condition_errors(move || {
+        asked.get().map(|shown| shown.engine.policy().condition_errors()).unwrap_or_default()
+    });
     metrics.watch_budgets(move || {
         spending.get().map(|shown| shown.engine.budgets(SERIES, Timestamp::now())).unwrap_or_default()
     });
@@ -279,7 +282,8 @@ pub(crate) fn ask(config: &Config) -> Asked {
 /// A page of JSON of the agent that runs with this configuration, if one does and has it. Blocks, for some seconds at most.
 pub(crate) fn ask_page(config: &Config, path: &'static str) -> Option<serde_json::Value> {
     let body = ask_blocking(config.admin.listen?, path).ok()?;
-    serde_json::from_slice(&body).ok()
+    // An agent that is about to start has nothing to tell yet.
+    serde_json::from_slice(&body).ok().filter(|page: &serde_json::Value| !page.is_null())
 }
 
 /// On a thread of its own, because the caller's may belong to a runtime already.

@@ -11,8 +11,8 @@ const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 /// Pods that are kept in mind; a node runs a hundred, some several hundred.
 const MOST: usize = 8192;
 
-/// Labels of one pod that are kept.
-const LABELS: usize = 64;
+/// Labels of one pod that are kept: as many as a condition sees.
+const LABELS: usize = 256;
 
 type Known = HashMap<Arc<str>, Arc<Pod>>;
 
@@ -102,7 +102,9 @@ impl PodIndex {
     }
 
     fn works(&self) {
-        self.state.lock().trouble = None;
+        if self.state.lock().trouble.take().is_some() {
+            tracing::info!("the API server tells again which pods run here");
+        }
     }
 }
 
@@ -114,6 +116,8 @@ impl Pods for PodIndex {
 
 fn ids(pod: &v1::Pod) -> impl Iterator<Item = &str> {
     let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CONFIG_HASH));
+    // Whoever makes a pod may annotate it: with the uid of another, it would give that its own name.
+    let hash = hash.filter(|hash| hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
     pod.metadata.uid.iter().chain(hash).map(String::as_str)
 }
 

@@ -82,7 +82,7 @@ pub async fn follow(settings: Settings, index: Arc<PodIndex>) -> Result<(), Star
             Ok(Event::Apply(pod)) => index.apply(&pod),
             Ok(Event::Delete(pod)) => index.delete(&pod),
             Err(error) => {
-                // One line when it begins; the metric and the status page tell how it goes on.
+                // One line when it begins, and one when it is over.
                 if index.failed(error.to_string()) {
                     tracing::warn!(%error, "the API server does not tell which pods run here; what was known stays");
                 }

@@ -226,6 +226,16 @@ async fn a_pod_that_the_kubelet_read_from_a_file_is_found_by_the_id_in_its_contr
 }
 
 #[tokio::test]
+async fn no_pod_takes_anothers_place_by_an_annotation() {
+    let mut forger = pod(SECOND, "forger-0", &json!({}));
+    forger["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": FIRST});
+    let server = ApiServer::start(None, vec![pod(FIRST, "train-0", &json!({})), forger]).await;
+    let following = Following::begin(server.address);
+    following.until(|index| index.pod(SECOND).is_some()).await;
+    assert_eq!(following.index.pod(FIRST).unwrap().name.as_deref(), Some("train-0"));
+}
+
+#[tokio::test]
 async fn a_kubeconfig_that_cannot_be_read_is_named() {
     let settings = Settings { server: Server::File("/nowhere/kubeconfig".into()), node: "node-1".into() };
     let error = follow(settings, Arc::default()).await.unwrap_err().to_string();

@@ -160,6 +160,7 @@ fn record(number: u64, started: SystemTime, callers: &[Arc<Caller>], is_plain: b
         budget: budget.into(),
         group: group.into(),
         window: window.cast_signed(),
+        counts: None,
         amount: Decimal::new(1_234_567 + (number % 1_000_000).cast_signed(), 9),
     };
     let seconds = started.duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970").as_secs();

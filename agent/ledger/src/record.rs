@@ -190,6 +190,7 @@ pub(crate) mod tests {
             budget: budget.into(),
             group: group.into(),
             window: 1_761_955_200,
+            counts: None,
             amount,
         };
         Record {

@@ -183,7 +183,12 @@ impl Engine {
         for charge in charges {
             let Some(&at) = budgets.get(&charge.budget) else { continue };
             let at: usize = at;
-            let amount = amount::whole(charge.amount, plan.policy.spec().budgets[at].amount);
+            let budget = &plan.policy.spec().budgets[at];
+            // Tokens are no dollars: it has come to count something else since.
+            if charge.counts != budget.amount.counts() {
+                continue;
+            }
+            let amount = amount::whole(charge.amount, budget.amount);
             let spent = Spent { group: charge.group, window: charge.window, amount };
             plan.budgets[at].restore(spent, now.as_second());
         }

@@ -45,7 +45,10 @@ pub(crate) struct Call<'a> {
 
 impl Policy {
     /// Prepares what was written. Names must be unique within their list, as the configuration sees to.
-    pub fn new(spec: Spec) -> Self {
+    pub fn new(mut spec: Spec) -> Self {
+        for models in spec.rules.iter_mut().filter_map(|rule| rule.models.as_mut()) {
+            *models = models.in_lower_case();
+        }
         let teams = Selectors::new(spec.teams.iter().map(|team| (&team.matches, team.when.as_ref())));
         let rules = Selectors::new(spec.rules.iter().map(|rule| (&rule.matches, rule.when.as_ref())));
         let budgets = Selectors::new(spec.budgets.iter().map(|budget| (&budget.matches, budget.when.as_ref())));

@@ -117,7 +117,8 @@ impl Field {
 
     /// Whether upper and lower case are the same in it.
     pub fn ignores_case(self) -> bool {
-        matches!(self, Self::Host | Self::Provider)
+        // Some providers take a model's name in any case, so that another spelling would be a way around a rule.
+        matches!(self, Self::Host | Self::Provider | Self::Model)
     }
 
     /// What it is for a call; `None` where it is absent or empty.

@@ -151,6 +151,16 @@ pub enum Amount {
     Tokens(u64, Count),
 }
 
+impl Amount {
+    /// Which tokens it counts; `None` for US dollars.
+    pub(crate) fn counts(self) -> Option<Count> {
+        match self {
+            Self::Money(_) => None,
+            Self::Tokens(_, count) => Some(count),
+        }
+    }
+}
+
 /// Which tokens count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::StatusCode;
 use rust_decimal::Decimal;
 
-use crate::{Mode, Unit};
+use crate::{Count, Mode, Unit};
 
 /// The most that a call may use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Charge {
     pub group: Arc<str>,
     /// When its window began, in seconds of Unix time.
     pub window: i64,
+    /// Which tokens are counted; `None` for US dollars. A budget may come to count something else under its old name.
+    pub counts: Option<Count>,
     /// US dollars or tokens, whichever the budget counts.
     pub amount: Decimal,
 }

@@ -15,6 +15,7 @@ use crate::labels::{Values, clean};
 const NAMES: usize = 2_000;
 
 type Read = Box<dyn Fn() -> Vec<BudgetState> + Send + Sync>;
+type Number = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// What was decided: kind, name, mode and result.
 type Decision = (&'static str, Arc<str>, &'static str, &'static str);
@@ -27,7 +28,8 @@ pub(super) struct Policy {
     clamps: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     thresholds: Mutex<BTreeMap<(Arc<str>, u8), u64>>,
     budgets: RwLock<Option<Read>>,
-    waiting: RwLock<Option<Box<dyn Fn() -> u64 + Send + Sync>>>,
+    waiting: RwLock<Option<Number>>,
+    condition_errors: RwLock<Option<Number>>,
 }
 
 impl Policy {
@@ -40,6 +42,7 @@ impl Policy {
             thresholds: Mutex::default(),
             budgets: RwLock::default(),
             waiting: RwLock::default(),
+            condition_errors: RwLock::default(),
         }
     }
 
@@ -68,8 +71,12 @@ impl Policy {
         *self.budgets.write() = Some(read);
     }
 
-    pub(super) fn watch_waiting(&self, read: Box<dyn Fn() -> u64 + Send + Sync>) {
+    pub(super) fn watch_waiting(&self, read: Number) {
         *self.waiting.write() = Some(read);
+    }
+
+    pub(super) fn watch_condition_errors(&self, read: Number) {
+        *self.condition_errors.write() = Some(read);
     }
 }
 
@@ -104,6 +111,10 @@ impl Collector for Policy {
         if let Some(waiting) = self.waiting.read().as_ref().map(|read| read()) {
             let help = "Calls that wait for room in a limit, because it has a `wait:`.";
             gauge(encoder, &format!("{prefix}_policy_waiting_calls"), help, waiting as f64)?;
+        }
+        if let Some(errors) = self.condition_errors.read().as_ref().map(|read| read()) {
+            let help = "How often a condition could not be told, and so did not hold.";
+            counters(encoder, &format!("{prefix}_policy_condition_errors"), help, [([("", ""); 0], errors)])?;
         }
         let Some(states) = self.budgets.read().as_ref().map(|read| read()) else { return Ok(()) };
         let labels = |state: &BudgetState| {
@@ -200,9 +211,11 @@ mod tests {
             ]
         });
         metrics.watch_waiting(|| 3);
+        metrics.watch_condition_errors(|| 4);
         let page = metrics.encode();
         for line in [
             "own_policy_waiting_calls 3",
+            "own_policy_condition_errors_total{} 4",
             "own_budget_limit{budget=\"month\",group=\"al\u{fffd}ice\",unit=\"usd\"} 500",
             "own_budget_spent{budget=\"month\",group=\"al\u{fffd}ice\",unit=\"usd\"} 12.5",
             "own_budget_reserved{budget=\"tokens\",group=\"\",unit=\"tokens\"} 0.25",

@@ -1,4 +1,5 @@
-//! What the proxy tells, as entries. Nothing of what a call says is in them, not even whom it says that it is for.
+//! What the proxy tells, as entries. Nothing of what a call says is in them, not even whom it says that it is for, save in the
+//! names of groups where the operator counts by that.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -2,6 +2,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use tollgate_ledger::Charge;
+use tollgate_policy::Count;
 
 use super::support::{Shelf, chat};
 
@@ -20,7 +21,8 @@ fn what_is_spent_is_told_by_the_ledger_where_no_agent_runs() {
     let window = month.expect("a month").timestamp().as_second();
     let charge = |budget: &str, group: &str, window, amount: &str| {
         let amount: Decimal = amount.parse().expect("a number");
-        Charge { budget: budget.into(), group: group.into(), window, amount }
+        let counts = (budget == "all").then_some(Count::Total);
+        Charge { budget: budget.into(), group: group.into(), window, counts, amount }
     };
     let mut record = chat("2026-11-20T10:00:00Z");
     record.charges = vec![

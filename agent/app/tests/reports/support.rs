@@ -214,6 +214,7 @@ pub(super) fn put_down() -> Record {
             budget: "month".into(),
             group: "alice".into(),
             window: 1_761_955_200,
+            counts: None,
             amount: "0.003775".parse().expect("a number"),
         }],
         ..chat

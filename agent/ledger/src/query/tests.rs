@@ -358,7 +358,7 @@ prop_compose! {
         };
         let charges = charge.map(|(amount, scale, shared)| Charge {
             budget: "b".into(), group: if shared { "".into() } else { "g".into() }, window: 7,
-            amount: Decimal::new(amount, scale),
+            counts: None, amount: Decimal::new(amount, scale),
         });
         Record {
             id: Id::new(), started, duration: Duration::from_micros(duration), provider, host, region, request_model,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rust_decimal::Decimal;
+use tollgate_policy::Count;
 
 use super::error::StoreError;
 use super::frame::{Rest, encode_text};
@@ -66,7 +67,16 @@ pub(super) struct Charged<'a> {
     pub(super) share: &'a str,
     /// When the window began, in seconds since 1970.
     pub(super) began: i64,
+    /// Of what, by its place in [`UNITS`].
+    pub(super) unit: u8,
     pub(super) amount: Amount,
+}
+
+/// What budgets count, by the number that the file has for it.
+const UNITS: [Option<Count>; 4] = [None, Some(Count::Total), Some(Count::Input), Some(Count::Output)];
+
+fn unit(counts: Option<Count>) -> u8 {
+    UNITS.iter().position(|unit| *unit == counts).unwrap_or_default() as u8
 }
 
 /// All of an exchange's.
@@ -108,6 +118,7 @@ impl<'a> Charges<'a> {
             }
             encode_text(charged.budget, into);
             encode_text(charged.share, into);
+            into.push(charged.unit);
             for number in [charged.began, charged.amount.whole, charged.amount.atto] {
                 into.extend_from_slice(&number.to_le_bytes());
             }
@@ -137,30 +148,34 @@ fn charged(charge: &Charge) -> Charged<'_> {
         budget: clipped(&charge.budget),
         share: clipped(&charge.group),
         began: charge.window,
+        unit: unit(charge.counts),
         amount: Amount::of(charge.amount),
     }
 }
 
 fn read<'a>(rest: &mut Rest<'a>) -> Option<Charged<'a>> {
-    let (budget, share, began) = (rest.text()?, rest.text()?, rest.number()?);
+    let (budget, share, [unit], began) = (rest.text()?, rest.text()?, rest.take()?, rest.number()?);
     let amount = Amount { whole: rest.number()?, atto: rest.number()? };
-    let is_ours = (0..=Amount::of(LARGEST).whole).contains(&amount.whole) && (0..ATTO as i64).contains(&amount.atto);
-    is_ours.then_some(Charged { budget, share, began, amount })
+    let is_ours = (0..=Amount::of(LARGEST).whole).contains(&amount.whole)
+        && (0..ATTO as i64).contains(&amount.atto)
+        && usize::from(unit) < UNITS.len();
+    is_ours.then_some(Charged { budget, share, began, unit, amount })
 }
 
 /// The sums of the file, of windows that began then or later.
 pub fn spent(file: &Path, since: SystemTime) -> Result<Vec<Charge>, StoreError> {
     let connection = open_read_only(file)?;
-    let sql = "SELECT (SELECT value FROM text WHERE id = budget), (SELECT value FROM text WHERE id = share), began, whole, atto
-        FROM spent WHERE began >= ? AND (whole, atto) <> (0, 0)";
+    let sql = "SELECT (SELECT value FROM text WHERE id = budget), (SELECT value FROM text WHERE id = share), began, unit, whole,
+        atto FROM spent WHERE began >= ? AND (whole, atto) <> (0, 0)";
     let mut statement = connection.prepare(sql)?;
     let text = |text: Option<String>| Arc::from(text.unwrap_or_default());
     let sums = statement.query_map([micros_of(since).div_euclid(1_000_000)], |row| {
-        let amount = Amount { whole: row.get(3)?, atto: row.get(4)? };
+        let amount = Amount { whole: row.get(4)?, atto: row.get(5)? };
         Ok(Charge {
             budget: text(row.get(0)?),
             group: text(row.get(1)?),
             window: row.get(2)?,
+            counts: UNITS.get(usize::from(row.get::<_, u8>(3)?)).copied().flatten(),
             amount: amount.decimal(),
         })
     })?;
@@ -201,6 +216,7 @@ mod tests {
                 budget: "b".repeat(500).into(),
                 group: "".into(),
                 window: number,
+                counts: None,
                 amount: Decimal::ONE,
             })
             .collect();

@@ -151,8 +151,8 @@ impl Names {
     /// For rows of one transaction.
     pub(super) fn rows<'a>(&'a mut self, connection: &'a Connection) -> rusqlite::Result<Rows<'a>> {
         let ended = connection.prepare_cached(&ENDED)?;
-        let charged =
-            connection.prepare_cached("SELECT budget, share, began, whole, atto FROM charge WHERE exchange = ?")?;
+        let charged = connection
+            .prepare_cached("SELECT budget, share, began, unit, whole, atto FROM charge WHERE exchange = ?")?;
         Ok(Rows { names: self, connection, ended, charged })
     }
 }
@@ -222,15 +222,16 @@ impl Rows<'_> {
         let mut before: Vec<(Place, Amount)> = Vec::new();
         let mut rows = self.charged.query([id])?;
         while let Some(row) = rows.next()? {
-            let amount = Amount { whole: row.get(3)?, atto: row.get(4)? };
-            before.push((Place { budget: row.get(0)?, share: row.get(1)?, began: row.get(2)? }, amount));
+            let amount = Amount { whole: row.get(4)?, atto: row.get(5)? };
+            let place = Place { budget: row.get(0)?, share: row.get(1)?, began: row.get(2)?, unit: row.get(3)? };
+            before.push((place, amount));
         }
         drop(rows);
         let mut now: Vec<(Place, Amount)> = Vec::new();
-        for Charged { budget, share, began, amount } in charges.iter() {
+        for Charged { budget, share, began, unit, amount } in charges.iter() {
             // Most budgets have one share, and it has no name.
             let share = self.names.text(self.connection, Some(share).filter(|share| !share.is_empty()))?;
-            let share = Place { budget: self.names.text(self.connection, Some(budget))?, share, began };
+            let share = Place { budget: self.names.text(self.connection, Some(budget))?, share, began, unit };
             match now.iter_mut().find(|(known, _)| *known == share) {
                 Some((_, sum)) => *sum = sum.plus(amount),
                 None => now.push((share, amount)),
@@ -250,15 +251,15 @@ impl Rows<'_> {
 
     /// Sets a charge, and adds what it is more to the sum.
     fn set(&self, id: &[u8], share: Place, amount: Option<Amount>, more: Amount) -> rusqlite::Result<()> {
-        let Place { budget, share, began } = share;
+        let Place { budget, share, began, unit } = share;
         let prepare = |sql| self.connection.prepare_cached(sql);
         match amount {
-            Some(Amount { whole, atto }) => prepare("INSERT OR REPLACE INTO charge VALUES (?, ?, ?, ?, ?, ?)")?
-                .execute(params![id, budget, share, began, whole, atto])?,
-            None => prepare("DELETE FROM charge WHERE (exchange, budget, share, began) = (?, ?, ?, ?)")?
-                .execute(params![id, budget, share, began])?,
+            Some(Amount { whole, atto }) => prepare("INSERT OR REPLACE INTO charge VALUES (?, ?, ?, ?, ?, ?, ?)")?
+                .execute(params![id, budget, share, began, unit, whole, atto])?,
+            None => prepare("DELETE FROM charge WHERE (exchange, budget, share, began, unit) = (?, ?, ?, ?, ?)")?
+                .execute(params![id, budget, share, began, unit])?,
         };
-        prepare(&ADD)?.execute(params![began, budget, share, more.whole, more.atto])?;
+        prepare(&ADD)?.execute(params![began, budget, share, unit, more.whole, more.atto])?;
         Ok(())
     }
 
@@ -312,18 +313,19 @@ const LARGEST: i64 = 9_000_000_000_000_000_000;
 static ADD: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     const ATTO: i64 = 1_000_000_000_000_000_000;
     format!(
-        "INSERT INTO spent (began, budget, share, whole, atto) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+        "INSERT INTO spent (began, budget, share, unit, whole, atto) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
             whole = min({LARGEST}, whole + excluded.whole + (atto + excluded.atto) / {ATTO}),
             atto = (atto + excluded.atto) % {ATTO}"
     )
 });
 
-/// Whose part of which budget is charged, in which window. The file's numbers for texts.
+/// Whose part of which budget is charged, in which window, and of what. The file's numbers for texts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     budget: i64,
     share: i64,
     began: i64,
+    unit: u8,
 }
 
 /// In the order of [`Rows::insert`].

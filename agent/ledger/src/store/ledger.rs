@@ -176,10 +176,18 @@ impl Ledger {
 
     /// What budgets were charged in windows that began at `since` or later, by all agents, the dead ones' last calls included: of
     /// those that never got an end, what was set aside. It waits for their journals to be read, at most for `patience`; so it
-    /// blocks, and is for the start, before there are calls of our own.
+    /// blocks, and is for the start, before there are calls of our own. Where they cannot be read, it is what the file has.
     pub fn spent(&self, since: SystemTime, patience: Duration) -> Result<Vec<Charge>, StoreError> {
-        self.shared.await_recovery(Instant::now() + patience)?;
-        spent(&self.file, since)
+        let recovered = self.shared.await_recovery(Instant::now() + patience);
+        match (spent(&self.file, since), recovered) {
+            (spent, Ok(())) => spent,
+            // All but the dead ones' last calls, which is far better than nothing.
+            (Ok(spent), Err(error)) => {
+                tracing::warn!(%error, "last calls of agents that were killed may be missing from what was spent");
+                Ok(spent)
+            }
+            (Err(_), Err(error)) => Err(error),
+        }
     }
 
     /// Commits everything that was handed in, and ends. What cannot be committed now, the journal keeps for the next start.

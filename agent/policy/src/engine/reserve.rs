@@ -227,7 +227,8 @@ impl Attempt {
                     }
                     let amount = amount::decimal(claim.need, budget.amount);
                     let (name, window) = (Arc::clone(&budget.name), period.bounds.start);
-                    charges.push(Charge { budget: name, group: source.group, window, amount });
+                    let counts = budget.amount.counts();
+                    charges.push(Charge { budget: name, group: source.group, window, counts, amount });
                     Of::Budget { at: source.at, charge: charges.len() - 1, bounds: period.bounds }
                 }
                 Origin::Limit if is_lacking => {

@@ -145,7 +145,8 @@ fn a_call_reserves_the_most_it_may_cost_and_is_charged_what_it_did() {
     let alice = caller("alice");
     let reservation = call(&engine, &subject(&alice), costs("4"), NOON).unwrap();
     assert_eq!(state(&engine, NOON), (dollars("0"), dollars("4")));
-    let charge = Charge { budget: "b".into(), group: "".into(), window: NOON - 12 * 3600, amount: dollars("4") };
+    let charge =
+        Charge { budget: "b".into(), group: "".into(), window: NOON - 12 * 3600, counts: None, amount: dollars("4") };
     assert_eq!(reservation.charges(), std::slice::from_ref(&charge));
     let (charges, notices) = reservation.settle(&spent("1.5"));
     assert_eq!(charges, [Charge { amount: dollars("1.5"), ..charge }]);
@@ -316,13 +317,36 @@ fn each_threshold_is_told_once_and_not_again_after_a_restart() {
     assert!(percents(&before, "1").is_empty());
     // A restart.
     let after = engine(vec![budget], vec![]);
-    let charge = |sum: &str, window| Charge { budget: "b".into(), group: "".into(), window, amount: dollars(sum) };
+    let charge =
+        |sum: &str, window| Charge { budget: "b".into(), group: "".into(), window, counts: None, amount: dollars(sum) };
     let today = NOON - 12 * 3600;
     let unknown = Charge { budget: "c".into(), ..charge("9", today) };
     after.restore_at([charge("4", today), charge("2", today), charge("9", today - 86_400), unknown], at(NOON));
     assert_eq!(state(&after, NOON), (dollars("6"), dollars("0")));
     assert!(percents(&after, "1.9").is_empty());
     assert_eq!(percents(&after, "2.1"), [80, 100]);
+}
+
+#[test]
+fn a_restart_takes_no_tokens_for_dollars_where_a_budget_has_come_to_count_something_else() {
+    let today = NOON - 12 * 3600;
+    let charge = |counts, amount: &str| Charge {
+        budget: "b".into(),
+        group: "".into(),
+        window: today,
+        counts,
+        amount: dollars(amount),
+    };
+    let charges = || [charge(Some(Count::Total), "9000000"), charge(Some(Count::Output), "70"), charge(None, "4")];
+    for (amount, expected) in [
+        (money("10"), "4"),
+        (Amount::Tokens(10_000_000, Count::Total), "9000000"),
+        (Amount::Tokens(100, Count::Output), "70"),
+    ] {
+        let engine = engine(vec![budget("b", amount)], vec![]);
+        engine.restore_at(charges(), at(NOON));
+        assert_eq!(state(&engine, NOON), (dollars(expected), dollars("0")));
+    }
 }
 
 #[test]
@@ -404,7 +428,7 @@ fn a_clock_that_goes_back_opens_no_fresh_window() {
 fn what_was_spent_is_known_where_the_clock_is_set_only_after_the_start() {
     let engine = engine(vec![budget("b", money("10"))], vec![]);
     let alice = caller("alice");
-    let charge = |window| Charge { budget: "b".into(), group: "".into(), window, amount: dollars("9") };
+    let charge = |window| Charge { budget: "b".into(), group: "".into(), window, counts: None, amount: dollars("9") };
     let today = NOON - 12 * 3600;
     engine.restore_at([charge(today), charge(today - 86_400), charge(today + 86_400)], at(0));
     call(&engine, &subject(&alice), costs("2"), 0).unwrap().settle(&spent("2"));

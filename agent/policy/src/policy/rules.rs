@@ -152,10 +152,11 @@ pub(super) fn missing(require: &[Parameter], subject: &Subject<'_>) -> impl Iter
     })
 }
 
+/// The patterns are in lower case.
 fn wrong_model(models: &Patterns, subject: &Subject<'_>) -> Option<Outcome> {
     let model = subject.model.filter(|model| !model.is_empty());
     match model {
-        Some(_) => (!models.matches(model)).then_some(Outcome::WrongModel),
+        Some(model) => (!models.matches(Some(&model.to_ascii_lowercase()))).then_some(Outcome::WrongModel),
         // What runs no model names none: lists, files, counts, and sockets whose calls come later.
         None if !runs_model(subject.operation) => None,
         None => Some(Outcome::NoModel),

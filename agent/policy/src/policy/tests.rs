@@ -242,6 +242,10 @@ fn only_the_models_of_a_rule_may_be_called() {
         "Rule \"small-models\" does not allow the model \"gpt-5\". It allows: gpt-5-mini*, claude-haiku-*. \
          Ask platform@example.com."
     );
+    // Some providers take it so.
+    assert!(decide(&spec, &asks(Some("GPT-5-Mini"), Operation::Chat)).is_ok());
+    let denied = rules([Rule { action: Action::Deny, ..rule("no-large", &[("model", &["GPT-5"])]) }]);
+    assert!(decide(&denied, &asks(Some("Gpt-5"), Operation::Chat)).is_err());
     for operation in [Operation::Chat, Operation::Embeddings, Operation::Batch, Operation::Image] {
         for model in [None, Some("")] {
             let message = refusal(&spec, &asks(model, operation)).message;

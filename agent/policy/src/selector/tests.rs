@@ -94,10 +94,14 @@ fn what_is_no_pattern_is_refused_with_what_to_write() {
 }
 
 #[test]
-fn hosts_and_providers_ignore_case_and_nothing_else_does() {
+fn hosts_providers_and_models_ignore_case_and_nothing_else_does() {
     let own = patterns(&["API.openai.*", r"!*\*"]);
     assert!(own.matches_ignoring_case(Some("api.OpenAI.com")) && !own.matches(Some("api.openai.com")));
-    assert!(Field::ALL.into_iter().filter(|field| field.ignores_case()).eq([Field::Provider, Field::Host]));
+    assert!(Field::ALL.into_iter().filter(|field| field.ignores_case()).eq([
+        Field::Provider,
+        Field::Host,
+        Field::Model
+    ]));
 }
 
 #[test]

@@ -54,11 +54,7 @@ impl BudgetBook {
 
     /// Whether what was counted so far is what this counts: the same kind of thing, in the same windows.
     pub(crate) fn fits(&self, budget: &Budget) -> bool {
-        let kind = |amount| match amount {
-            Amount::Money(_) => None,
-            Amount::Tokens(_, count) => Some(count),
-        };
-        kind(self.amount) == kind(budget.amount)
+        self.amount.counts() == budget.amount.counts()
             && self.window.unit == budget.window.unit
             && self.window.zone == budget.window.zone
     }

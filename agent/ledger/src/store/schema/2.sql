@@ -105,15 +105,17 @@ DROP TABLE rollup;
 ALTER TABLE new_rollup RENAME TO rollup;
 
 -- What budgets were charged for an exchange, ended or open: what it used, or what was set aside for it while its end is not
--- known. `share` is whose part of the budget, 0 where all have one; `began` is when its window did, in seconds since 1970.
+-- known. `share` is whose part of the budget, 0 where all have one; `began` is when its window did, in seconds since 1970; `unit` is
+-- what is counted: 0 US dollars, 1 tokens, 2 input tokens, 3 output tokens.
 CREATE TABLE charge (
     exchange BLOB NOT NULL,
     budget INTEGER NOT NULL,
     share INTEGER NOT NULL,
     began INTEGER NOT NULL,
+    unit INTEGER NOT NULL,
     whole INTEGER NOT NULL,
     atto INTEGER NOT NULL,
-    PRIMARY KEY (exchange, budget, share, began)
+    PRIMARY KEY (exchange, budget, share, began, unit)
 ) STRICT, WITHOUT ROWID;
 
 -- The sums of `charge`, with those whose exchanges are rolled up. Each change of one is a change of the other, at once.
@@ -121,9 +123,10 @@ CREATE TABLE spent (
     began INTEGER NOT NULL,
     budget INTEGER NOT NULL,
     share INTEGER NOT NULL,
+    unit INTEGER NOT NULL,
     whole INTEGER NOT NULL,
     atto INTEGER NOT NULL,
-    PRIMARY KEY (began, budget, share)
+    PRIMARY KEY (began, budget, share, unit)
 ) STRICT, WITHOUT ROWID;
 
 -- For people with a SQLite shell.
@@ -161,5 +164,6 @@ CREATE VIEW budgets AS SELECT
     strftime('%Y-%m-%dT%H:%M:%SZ', began, 'unixepoch') AS began,
     (SELECT value FROM text WHERE text.id = budget) AS budget,
     (SELECT value FROM text WHERE text.id = share) AS share,
+    CASE unit WHEN 0 THEN 'usd' WHEN 1 THEN 'tokens' WHEN 2 THEN 'input_tokens' WHEN 3 THEN 'output_tokens' END AS unit,
     printf('%d.%018d', whole, atto) AS spent
 FROM spent;

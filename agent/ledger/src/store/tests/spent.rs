@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::store;
 use proptest::prelude::*;
-use tollgate_policy::Charge;
+use tollgate_policy::{Charge, Count};
 
 use super::*;
 use crate::record::tests::opening as opening_of;
@@ -33,7 +33,7 @@ fn key(budget: &str, group: &str, window: i64) -> (String, String, i64) {
 }
 
 fn charge(budget: &str, group: &str, window: i64, amount: Decimal) -> Charge {
-    Charge { budget: budget.into(), group: group.into(), window, amount }
+    Charge { budget: budget.into(), group: group.into(), window, counts: None, amount }
 }
 
 fn dollars(text: &str) -> Decimal {
@@ -155,6 +155,34 @@ fn what_was_spent_outlives_the_calls_and_goes_when_its_window_is_long_over() {
 }
 
 #[test]
+fn dollars_and_tokens_of_one_name_are_never_added_up() {
+    let place = Place::new();
+    let ledger = place.start();
+    let counts = [None, Some(Count::Total), Some(Count::Input), Some(Count::Output)];
+    let charge = |counts| Charge { counts, ..charge("month", "", WINDOW, Decimal::ONE) };
+    let record = Record { charges: counts.map(charge).into(), ..chat() };
+    ledger.opened(&opening_of(&record));
+    ledger.settled(&record);
+    ledger.close();
+    let told = store::spent(&place.directory().join(FILE), SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(told, counts.map(charge));
+}
+
+#[test]
+fn what_the_file_has_is_told_though_a_dead_agents_journal_cannot_be_brought_in() {
+    let place = Place::new();
+    let ledger = place.start();
+    ledger.settled(&charged(dollars("2")));
+    ledger.close();
+    let file = Connection::open(place.directory().join(FILE)).unwrap();
+    file.execute_batch("CREATE TRIGGER t BEFORE INSERT ON instance BEGIN SELECT RAISE(FAIL, 'no'); END").unwrap();
+    let ledger = place.start();
+    let told = sums(ledger.spent(SystemTime::UNIX_EPOCH, PATIENCE).unwrap());
+    assert!(ledger.figures().failures > 0);
+    assert_eq!(told[&key("month", "alice", WINDOW)], dollars("2"));
+}
+
+#[test]
 fn without_a_ledger_to_read_the_answer_is_an_error_at_once() {
     let place = Place::new();
     std::fs::write(place.directory(), "in the way").unwrap();
@@ -273,6 +301,7 @@ fn charges() -> impl Strategy<Value = Vec<Charge>> {
             budget: format!("b{budget}").into(),
             group: if group == 0 { "".into() } else { format!("g{group}").into() },
             window: WINDOW + window * 3_600,
+            counts: None,
             amount: Decimal::new(amount, scale),
         },
     );

@@ -74,7 +74,13 @@ async fn a_call_that_is_refused_costs_no_other_its_place() {
     let mut charges = Vec::new();
     for user in 0..5 {
         let group = format!("user=user{user}").into();
-        charges.push(Charge { budget: "user".into(), group, window: NOON - 12 * 3600, amount: dollars("1") });
+        charges.push(Charge {
+            budget: "user".into(),
+            group,
+            window: NOON - 12 * 3600,
+            counts: None,
+            amount: dollars("1"),
+        });
     }
     engine.restore_at(charges, at(NOON));
     let barrier = Arc::new(Barrier::new(500));

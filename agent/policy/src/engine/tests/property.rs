@@ -204,7 +204,16 @@ fn run(steps: Vec<Step>, is_bounded: bool) {
                     let changes = model.months.at(month(now));
                     (model.months.present == Some(month(now)) && days == 0).then_some(("month", Some(user), changes))
                 };
-                engine.restore_at([Charge { budget: "month".into(), group, window, amount: tokens.into() }], at(now));
+                engine.restore_at(
+                    [Charge {
+                        budget: "month".into(),
+                        group,
+                        window,
+                        counts: Some(Count::Total),
+                        amount: tokens.into(),
+                    }],
+                    at(now),
+                );
                 if let Some(key) = is_present {
                     model.sum(key).0 += Decimal::from(tokens);
                     lowered = true;
