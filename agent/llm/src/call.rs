@@ -10,8 +10,8 @@ use std::{fmt, sync::Arc};
 
 use http::Method;
 
-use self::path::Path;
 pub(crate) use self::path::model;
+use self::path::{Path, walked};
 use crate::catalogue::{Dialect, Provider};
 
 /// What is asked of the model, in OpenTelemetry's words (`gen_ai.operation.name`) where it has one.
@@ -190,19 +190,55 @@ impl Call {
 /// Identifies a request to `provider`. `path_and_query` is the request target in origin form, as sent.
 pub fn identify(provider: &Provider, method: &Method, path_and_query: &str) -> Call {
     let other = || Call::new(Operation::Other, Api::Unknown, provider.dialect);
-    // A WebSocket is a GET over HTTP/1.1 and a CONNECT over HTTP/2 (RFC 8441).
-    let is_websocket = *method == Method::GET || *method == Method::CONNECT;
-    if !is_websocket && *method != Method::POST {
+    if !may_call(method) {
         return other();
     }
     let Some(path) = Path::parse(path_and_query) else { return other() };
     let segments = path.segments();
-    if !provider.serves(&segments) {
-        return other();
+    let found = find(provider, method, &path, &segments);
+    found.or_else(|| find_in_lower_case(provider, method, &path, &segments)).unwrap_or_else(other)
+}
+
+/// Whether a server may take a request for a call that [`identify`] does not see in it, or for one of another model: its path walks up
+/// or hides a separator, or its query names several models. To be asked before something is decided on.
+pub fn is_ambiguous(provider: &Provider, method: &Method, path_and_query: &str) -> bool {
+    if !may_call(method) {
+        return false;
     }
-    let found =
-        if is_websocket { routes::websocket(&path, &segments) } else { routes::post(provider.dialect, &segments) };
-    found.unwrap_or_else(other)
+    if let Some(path) = Path::parse(path_and_query)
+        && let Some(call) = find(provider, method, &path, &path.segments())
+    {
+        return call.is_websocket && !path.says_once(&["model", "deployment"]);
+    }
+    let (Some(root), Some(segments)) = (Path::parse("/"), walked(path_and_query)) else { return false };
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let found = find(provider, method, &root, &segments);
+    found.or_else(|| find_in_lower_case(provider, method, &root, &segments)).is_some()
+}
+
+/// A WebSocket is a GET over HTTP/1.1 and a CONNECT over HTTP/2 (RFC 8441).
+fn is_websocket(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::CONNECT
+}
+
+fn may_call(method: &Method) -> bool {
+    is_websocket(method) || *method == Method::POST
+}
+
+fn find(provider: &Provider, method: &Method, path: &Path<'_>, segments: &[&str]) -> Option<Call> {
+    if !provider.serves(segments) {
+        return None;
+    }
+    if is_websocket(method) { routes::websocket(path, segments) } else { routes::post(provider.dialect, segments) }
+}
+
+/// Some servers, Azure's among them, do not mind the case of a path.
+fn find_in_lower_case(provider: &Provider, method: &Method, path: &Path<'_>, segments: &[&str]) -> Option<Call> {
+    if !segments.iter().any(|segment| segment.bytes().any(|byte| byte.is_ascii_uppercase())) {
+        return None;
+    }
+    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    find(provider, method, path, &lower.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

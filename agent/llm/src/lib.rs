@@ -25,7 +25,7 @@ mod usage;
 mod websocket;
 mod worst;
 
-pub use call::{Api, Call, Operation, identify};
+pub use call::{Api, Call, Operation, identify, is_ambiguous};
 pub use catalogue::{Catalogue, Dialect, Provider, StreamUsage};
 pub use clamp::{Clamp, ClampError};
 pub use edit::{Edit, EditConflict, Edits};

@@ -29,6 +29,8 @@ pub(crate) struct Parser {
     /// What the head said the part is called, unless it is a file.
     name: Option<String>,
     is_file: bool,
+    /// Another reader may find other fields in it.
+    is_odd: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -64,6 +66,7 @@ impl Parser {
             return None;
         }
         let boundary = parameter(parameters, "boundary")?;
+        let is_odd = occurrences(parameters, "boundary") != 1;
         let is_sound = (1..=MAX_BOUNDARY).contains(&boundary.len()) && !boundary.contains(['\r', '\n']);
         is_sound.then(|| Self {
             delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
@@ -74,7 +77,14 @@ impl Parser {
             too_long: false,
             name: None,
             is_file: false,
+            is_odd,
         })
+    }
+
+    /// Whether all of it has come, and there is one way to read it: nothing before the first part or behind the last, and no head
+    /// that says something twice, in a coding, or at length.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.state == State::End && !self.is_odd
     }
 
     pub(crate) fn push(&mut self, mut bytes: &[u8], fields: &mut impl Fields) {
@@ -83,7 +93,10 @@ impl Parser {
                 State::Preamble | State::Value | State::Skip => self.data(bytes, fields),
                 State::Delimiter(hyphens) => self.after_delimiter(hyphens, bytes[0]),
                 State::Head => self.head(bytes, fields),
-                State::End => bytes.len(),
+                State::End => {
+                    self.is_odd |= bytes.iter().any(|byte| !byte.is_ascii_whitespace());
+                    bytes.len()
+                }
             };
             bytes = &bytes[used..];
         }
@@ -93,6 +106,7 @@ impl Parser {
     fn data(&mut self, bytes: &[u8], fields: &mut impl Fields) -> usize {
         if self.matched == 0 {
             let start = memchr(b'\r', bytes).unwrap_or(bytes.len());
+            self.is_odd |= self.state == State::Preamble && !bytes[..start].trim_ascii().is_empty();
             self.keep(&bytes[..start]);
             self.matched = usize::from(start < bytes.len());
             return start + self.matched;
@@ -108,6 +122,7 @@ impl Parser {
         } else if same < bytes.len() {
             // What looked like a delimiter was data; the byte that broke it is looked at again.
             let (seen, assumed) = (std::mem::take(&mut self.matched), std::mem::take(&mut self.assumed));
+            self.is_odd |= self.state == State::Preamble && seen > assumed.max(LINE_END);
             if self.state == State::Value {
                 let delimiter = std::mem::take(&mut self.delimiter);
                 self.keep(&delimiter[assumed..seen]);
@@ -130,6 +145,7 @@ impl Parser {
                 self.clear();
             }
             _ => {
+                self.is_odd = true;
                 self.state = State::Skip;
                 return 0;
             }
@@ -152,7 +168,9 @@ impl Parser {
             self.state = if is_wanted { State::Value } else { State::Skip };
             self.matched = LINE_END;
             self.assumed = LINE_END;
-        } else if !self.too_long {
+        } else if self.too_long {
+            self.is_odd = true;
+        } else {
             self.disposition();
         }
         self.clear();
@@ -161,13 +179,20 @@ impl Parser {
 
     /// Takes the field's name from `content-disposition: form-data; name="model"`.
     fn disposition(&mut self) {
-        let Ok(line) = std::str::from_utf8(&self.text) else { return };
-        let Some((name, value)) = line.split_once(':') else { return };
+        let line = std::str::from_utf8(&self.text).ok().filter(|line| !line.starts_with([' ', '\t']));
+        let Some((name, value)) = line.and_then(|line| line.split_once(':')) else {
+            self.is_odd = true;
+            return;
+        };
+        // Some undo it, and most do not.
+        self.is_odd |= name.trim().eq_ignore_ascii_case("content-transfer-encoding")
+            && !["7bit", "8bit", "binary"].iter().any(|plain| value.trim().eq_ignore_ascii_case(plain));
         if !name.trim().eq_ignore_ascii_case("content-disposition") {
             return;
         }
         let Some((_, parameters)) = value.split_once(';') else { return };
         self.is_file = parameter(parameters, "filename").or_else(|| parameter(parameters, "filename*")).is_some();
+        self.is_odd |= self.name.is_some() || occurrences(parameters, "name") + occurrences(parameters, "name*") != 1;
         self.name = parameter(parameters, "name");
     }
 
@@ -200,8 +225,31 @@ impl Parser {
     }
 }
 
+/// How often a parameter is said.
+fn occurrences(parameters: &str, wanted: &str) -> usize {
+    let mut count = 0;
+    walk(parameters, |name, _| {
+        count += usize::from(name.eq_ignore_ascii_case(wanted));
+        false
+    });
+    count
+}
+
 /// The value of a parameter, plain or quoted (RFC 9110, § 5.6.6). A `;` in quotes is part of the value.
-fn parameter(mut parameters: &str, wanted: &str) -> Option<String> {
+fn parameter(parameters: &str, wanted: &str) -> Option<String> {
+    let mut found = None;
+    walk(parameters, |name, value| {
+        let is_it = name.eq_ignore_ascii_case(wanted);
+        if is_it {
+            found = Some(value);
+        }
+        is_it
+    });
+    found
+}
+
+/// Shows one parameter after the other, until `is_enough` says so.
+fn walk(mut parameters: &str, mut is_enough: impl FnMut(&str, String) -> bool) -> Option<()> {
     loop {
         let (name, rest) = parameters.split_once('=')?;
         let rest = rest.trim_start();
@@ -213,8 +261,8 @@ fn parameter(mut parameters: &str, wanted: &str) -> Option<String> {
         };
         // Parameters without a value, before this one.
         let name = name.rsplit(';').next().unwrap_or(name);
-        if name.trim().eq_ignore_ascii_case(wanted) {
-            return Some(value);
+        if is_enough(name.trim(), value) {
+            return Some(());
         }
         parameters = after;
     }

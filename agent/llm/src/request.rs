@@ -99,7 +99,8 @@ impl RequestMeter {
     ) -> Self {
         let reads_text = reads_text(call.api);
         let form = content_type.filter(|_| paths.is_some()).and_then(multipart::Parser::new);
-        let is_read = form.is_some() || (paths.is_some() || reads_text) && content_type.is_none_or(is_readable);
+        let is_typed = is_for_policy && paths.is_some() || content_type.is_none_or(is_readable);
+        let is_read = form.is_some() || (paths.is_some() || reads_text) && is_typed;
         let body = is_read.then(|| {
             let body = Body {
                 scanner: paths.filter(|_| form.is_none()).map(Scanner::new),
@@ -235,14 +236,17 @@ impl Body {
     /// Whether there is one way to read it.
     fn is_clear(&self) -> bool {
         let is_one = |scanner: &Scanner<Field>| scanner.is_at_top() && self.asked.documents == 1 && !self.is_wide;
-        self.scanner.as_ref().is_none_or(is_one) && !self.asked.names_two
+        let is_one_form = self.form.as_ref().is_none_or(|form| form.is_clear());
+        self.scanner.as_ref().is_none_or(is_one) && is_one_form && !self.asked.names_two
     }
 }
 
 impl Consume for Body {
     fn consume(&mut self, bytes: &[u8]) {
         if self.bytes < 4 {
-            self.is_wide |= bytes.iter().take(4).any(|byte| !matches!(byte, 1..=0x7f));
+            let first = bytes.iter().take(4 - self.bytes as usize);
+            self.is_wide |=
+                first.enumerate().any(|(at, byte)| *byte == 0 || at as u64 + self.bytes == 0 && *byte > 0x7f);
         }
         self.bytes += bytes.len() as u64;
         if let Some(scanner) = &mut self.scanner {
@@ -310,7 +314,8 @@ impl Visit<Field> for Asked {
 impl Asked {
     fn name(&mut self, name: &str) {
         let model = call::model(name);
-        self.names_two |= self.model.is_some() && self.model != model;
+        // What is no name to us may be one to a server that trims it.
+        self.names_two |= self.model.is_some() && self.model != model || model.is_none() && !name.is_empty();
         self.model = model;
     }
 }

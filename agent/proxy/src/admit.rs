@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, StatusCode, request};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 use tollgate_ledger::{Outcome, Refusal};
 use tollgate_llm::{
-    Allowance, Api, Call, Clamp, Edits, Operation, PolicyRefusal, Provider, RefusalCause, RequestFacts, largest_output,
+    Allowance, Api, Call, Clamp, Edits, Operation, PolicyRefusal, Provider, RefusalCause, RequestFacts, is_ambiguous,
+    largest_output,
 };
 use tollgate_policy::{Ask, Decided, Engine, Mode, Needs, Notice, Quota, Refused, What};
 
@@ -64,7 +66,13 @@ impl Gate {
         decided
     }
 
-    /// The same for a call with a body. `is_read` says that all of it was.
+    /// Whether there is one way to read which call a request is.
+    pub(crate) fn check_target(&self, provider: &Provider, head: &request::Parts) -> Result<(), Refused> {
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        if is_ambiguous(provider, &head.method, target) { Err(unreadable(Unreadable::Target, 0)) } else { Ok(()) }
+    }
+
+    /// Like [`Self::decide`], for a call with a body. `is_read` says that all of it was.
     pub(crate) fn decide_on(
         &self,
         exchange: &mut Exchange,
@@ -237,6 +245,12 @@ pub(crate) fn unreadable(reason: Unreadable, limit: usize) -> Refused {
             "the policy of this host has just changed, and has to read the request; try again".to_owned(),
             Some(Duration::from_secs(1)),
         ),
+        Unreadable::Target => (
+            "target",
+            StatusCode::BAD_REQUEST,
+            "the policy of this host has to know which call and model the request is for, and servers may read its path or query otherwise".to_owned(),
+            None,
+        ),
         Unreadable::Unclear => (
             "body",
             StatusCode::BAD_REQUEST,
@@ -258,6 +272,8 @@ pub(crate) enum Unreadable {
     Slow,
     /// Nobody had to read it until now.
     Unread,
+    /// There is more than one way to read its path or query.
+    Target,
     /// There is more than one way to read it, or none.
     Unclear,
 }

@@ -44,6 +44,64 @@ impl<'a> Path<'a> {
         let value = self.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
         decode(value)
     }
+
+    /// Whether the query says one of these at most, and says it plainly. Servers differ in which of several they take.
+    pub(super) fn says_once(&self, names: &[&str]) -> bool {
+        let mut said: Option<&str> = None;
+        for pair in self.query.split(['&', ';']) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = decode(name);
+            let decoded = decoded.as_deref().unwrap_or_default().trim();
+            if !names.iter().any(|known| known.eq_ignore_ascii_case(decoded)) {
+                continue;
+            }
+            if !names.contains(&name) || said.is_some_and(|said| said != value) {
+                return false;
+            }
+            said = Some(value);
+        }
+        true
+    }
+}
+
+/// How often a path is decoded at most on its way through servers.
+const DECODED: usize = 3;
+
+/// The segments of a path as the most lenient of servers reads it: decoded as often as there is something to decode, all that may
+/// separate separating, parameters of segments left out, and steps walked. `None` where that is how everybody reads it.
+pub(super) fn walked(path_and_query: &str) -> Option<Vec<String>> {
+    let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
+    if !path.contains(['%', '\\', ';']) && !path.contains("/.") && path.matches('/').count() <= MAX_SEGMENTS {
+        return None;
+    }
+    let mut path = path.as_bytes().to_vec();
+    for _ in 0..DECODED {
+        path = decode_leniently(&path);
+    }
+    let mut segments = Vec::new();
+    for segment in String::from_utf8_lossy(&path).split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment.to_owned()),
+        }
+    }
+    Some(segments)
+}
+
+/// Leaves alone what is no escape.
+fn decode_leniently(raw: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = match after {
+            [high, low, ..] if byte == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        decoded.push(escaped.map_or(byte, |(high, low)| high << 4 | low));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    decoded
 }
 
 /// A model name fit for a record: not empty, not endless, no white space or control characters.

@@ -147,6 +147,51 @@ fn paths_that_can_be_read_two_ways_are_other() {
 }
 
 #[test]
+fn paths_that_a_lenient_server_takes_for_a_call_are_ambiguous_and_others_are_not() {
+    let is = |host: &str, method: &Method, path: &str| {
+        is_ambiguous(Catalogue::builtin().find(host).expect("a built-in host"), method, path)
+    };
+    let deep = format!("/{}v1/chat/completions", "./".repeat(30));
+    for path in [
+        "/v1/../v1/chat/completions",
+        "/v1/%2e%2e/chat/completions",
+        "/v1/x%zz/%2E%2e//chat%2fcompletions",
+        "/v1/chat%252Fcompletions",
+        "/v1\\chat\\completions",
+        "/v1/chat;a=b/completions;c",
+        "/v1/./Chat/completions",
+        "/v1beta/models/a%2F..%2Fgemini-3-pro:generateContent",
+        &deep,
+    ] {
+        let host = if path.contains("models") { GEMINI } else { OPENAI };
+        assert!(is(host, &Method::POST, path), "{path}");
+        assert!(!is(host, &Method::DELETE, path), "{path}");
+    }
+    for path in ["/v1/chat/completions", "/v1/files/a%2Fb", "/v1/../models", "/x;y", "/", "", "*", "/v1/%zz"] {
+        assert!(!is(OPENAI, &Method::POST, path), "{path}");
+    }
+    for query in
+        ["model=a&model=b", "deployment=a&model=b", "%6dodel=a", "Model=a", "x&model=a&model=", "a;model=b&model=c"]
+    {
+        assert!(is(OPENAI, &Method::GET, &format!("/v1/realtime?{query}")), "{query}");
+    }
+    for query in ["model=a", "model=a&model=a", "x=model&deployment=b", "", "models=a&model=b"] {
+        assert!(!is(OPENAI, &Method::GET, &format!("/v1/realtime?{query}")), "{query}");
+    }
+    assert!(is(OPENAI, &Method::GET, "/v1/x/../realtime?model=a"));
+    assert!(!is(OPENAI, &Method::POST, "/v1/chat/completions?model=a&model=b"), "nobody reads it there");
+}
+
+#[test]
+fn a_path_in_another_case_is_the_same_call() {
+    assert_eq!(post(OPENAI, "/v1/Chat/Completions").1, Api::ChatCompletions);
+    assert_eq!(post(OPENAI, "/openai/deployments/GPT-4o/chat/COMPLETIONS").2, Some("gpt-4o".into()));
+    assert_eq!(call(OPENAI, &Method::GET, "/v1/Realtime?model=M").model_in_path.as_deref(), Some("M"));
+    assert_eq!(post(GEMINI, "/v1beta/models/M:generateContent").2, Some("M".into()));
+    assert_eq!(post(OPENAI, "/v1/Files/X").1, Api::Unknown);
+}
+
+#[test]
 fn azure_deployments_name_the_model() {
     assert_eq!(
         post(OPENAI, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
@@ -159,6 +204,7 @@ proptest::proptest! {
     fn no_path_panics(path in "(/|%|\\PC|[a-z%./:]){0,40}") {
         for host in [OPENAI, ANTHROPIC, GEMINI] {
             let _ = call(host, &Method::POST, &path);
+            let _ = is_ambiguous(Catalogue::builtin().find(host).expect("a built-in host"), &Method::GET, &path);
         }
     }
 }

@@ -145,11 +145,13 @@ fn what_another_reader_may_read_otherwise_is_unclear() {
     assert_eq!((clear.model.as_deref(), clear.is_unclear), (Some("a"), false));
     let wide: Vec<u8> = r#"{"model":"a"}"#.encode_utf16().flat_map(u16::to_be_bytes).collect();
     let narrow: Vec<u8> = r#"{"model":"a"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let unclear: [&[u8]; 12] = [
+    let unclear: [&[u8]; 14] = [
         br#"{"model":"a","model":"b"}"#,
         br#"{"model":"a","MODEL":"b"}"#,
         br#"{"model":"a","mod\u0065l":"b"}"#,
         br#"{"model":"a","model":null}"#,
+        br#"{"model":" a"}"#,
+        br#"{"model":"a\u0000"}"#,
         br#"{"model":"a""#,
         br#"{"model":"a"}{"model":"a"}"#,
         br#"{"model":"a"} x"#,
@@ -161,6 +163,13 @@ fn what_another_reader_may_read_otherwise_is_unclear() {
     ];
     for body in unclear {
         assert!(told(body, None).is_unclear, "{}", String::from_utf8_lossy(body));
+    }
+    for length in [1, 2, 3, 9] {
+        let catalogue = Catalogue::builtin();
+        let call = identify(catalogue.find("api.openai.com").unwrap(), &Method::POST, "/v1/chat/completions");
+        let mut meter = RequestMeter::for_policy(&call, None, None);
+        r#"{"é":"é","model":"a"}"#.as_bytes().chunks(length).for_each(|bytes| meter.push(bytes));
+        assert!(!meter.finish().is_unclear, "in pieces of {length}");
     }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(br#"{"model":"a"}"#).unwrap();

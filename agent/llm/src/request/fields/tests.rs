@@ -182,6 +182,46 @@ fn a_form_says_how_many_images_and_for_whom() {
     );
 }
 
+#[test]
+fn a_form_that_another_reader_may_read_otherwise_is_unclear() {
+    let catalogue = Catalogue::builtin();
+    let call = identify(catalogue.find("api.openai.com").unwrap(), &Method::POST, "/v1/images/edits");
+    let told = |kind: &str, body: &str| {
+        let mut meter = RequestMeter::for_policy(&call, Some(kind), None);
+        for byte in body.as_bytes().chunks(3) {
+            meter.push(byte);
+        }
+        meter.finish()
+    };
+    let kind = "multipart/form-data; boundary=b";
+    let part = |head: &str| format!("--b\r\ncontent-disposition: form-data; {head}\r\n\r\na\r\n");
+    let model = part("name=\"model\"");
+    let file = "--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a b.png\"\r\nContent-Type: image/png\r\n\r\n--\r\n--\0\u{ff}\r\n";
+    for clear in [format!("{file}{model}--b--\r\n"), format!("{model}--b--"), format!("\r\n{model}--b--\r\n\r\n")] {
+        let facts = told(kind, &clear);
+        assert_eq!((facts.model.as_deref(), facts.is_unclear), (Some("a"), false), "{clear}");
+    }
+    for odd in [
+        model.clone(),
+        format!("{model}{}--b--", model.replace("\r\na\r\n", "\r\nb\r\n")),
+        format!("x\r\n{model}--b--"),
+        format!("{model}--b--\r\n--c"),
+        format!("{model}--bc\r\n--b--"),
+        format!("{}--b--", part("name=\"x\"; name=\"model\"")),
+        format!("{}--b--", part("filename=x")),
+        format!("{}--b--", part("name=\"model\"\r\nContent-Transfer-Encoding: quoted-printable")),
+        format!("{}--b--", part("name=\"x\"\r\ncontent-disposition: form-data; name=\"model\"")),
+        format!("{}--b--", part(&format!("name=\"model\"; x=\"{}\"", "y".repeat(2000)))),
+        r#"{"model":"a"}"#.to_owned(),
+    ] {
+        assert!(told(kind, &odd).is_unclear, "{odd}");
+    }
+    assert!(told("multipart/form-data; boundary=b; boundary=c", &format!("{model}--b--")).is_unclear);
+    assert!(told("multipart/form-data", &format!("{model}--b--")).is_unclear, "nobody knows where its parts end");
+    let json = told("multipart/mixed", r#"{"model":"a"}"#);
+    assert_eq!((json.model.as_deref(), json.is_unclear), (Some("a"), false), "it is JSON whatever is said of it");
+}
+
 proptest! {
     /// By serde_json, which takes the later of two keys as servers do.
     #[test]

@@ -212,7 +212,7 @@ fn a_message_that_is_too_large_is_swallowed_and_the_next_one_is_not() {
         frame(0x82, &large),
         [frame(0x01, &large[..150]), frame(0x89, b""), frame(0x80, &large[..150])].concat(),
         // Nothing of it has to come for that to be known.
-        [&[0x81, 0xfe, 0xff, 0xff, 1, 2, 3, 4][..], &[0; 0xffff]].concat(),
+        [&[0x81, 0xfe, 0xff, 0xff, 1, 2, 3, 4][..], &vec![0; 0xffff]].concat(),
     ] {
         let came = hold(&responses(), 256, [&first[..], &next]);
         assert_eq!((came.too_large, came.stopped), (1, None));

@@ -57,6 +57,9 @@ pub(super) async fn admit<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
+    if let Err(refused) = gate.check_target(&context.connection.provider, &head.parts) {
+        return Admitted::Refused(Sending::new(client, head), refused);
+    }
     let Some(exchange) = open.exchange() else { return Admitted::Odd };
     let here = match here(client, context, gate, head, call, exchange, asks_usage).await {
         Ok(here) => here,

@@ -83,6 +83,76 @@ async fn what_can_be_read_in_two_ways_or_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_path_or_query_that_a_server_may_read_as_another_call_is_refused() {
+    for way in WAYS {
+        let stage = Stage::new(way, no_large()).await;
+        let mut client = stage.client().await;
+        for path in [
+            "/v1/x/../chat/completions",
+            "/v1/chat%2Fcompletions",
+            "/v1/%2e%2e/chat/completions",
+            "/v1/chat;x/completions;y",
+        ] {
+            let (parts, body) = client.send(super::post(path, LARGE)).await;
+            assert_eq!(parts.status, StatusCode::BAD_REQUEST, "{way:?} {path} {body}");
+        }
+        let (parts, _) = client.send(super::post("/v1/Chat/Completions", LARGE)).await;
+        assert_eq!(parts.status, StatusCode::FORBIDDEN, "{way:?} the same call in another case");
+        let get = |path: &str| {
+            let request = http::Request::get(format!("https://{}{path}", crate::support::HOST));
+            request.body(whole("")).expect("a request")
+        };
+        let (parts, _) = client.send(get("/v1/realtime?model=gpt-realtime-mini&model=gpt-realtime")).await;
+        assert_eq!(parts.status, StatusCode::BAD_REQUEST, "{way:?}");
+        assert!(stage.provider.arrivals.lock().is_empty(), "{way:?}");
+        // What is no call either way is none of the policy's business.
+        assert!(is_ok(&client.send(get("/v1/files/a%2Fb")).await) && is_ok(&client.post(SMALL).await), "{way:?}");
+        stage.rig.recorder.records(8).await;
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_read_as_such_where_it_says_so_and_as_json_where_it_does_not() {
+    let form = "--x\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nsmall\r\n--x--\r\n";
+    let rest = "--y\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nlarge\r\n--y--\r\n";
+    for way in WAYS {
+        let stage = Stage::new(way, rules(vec![deny("no-large", of(Field::Model, &["large"]))])).await;
+        let mut client = stage.client().await;
+        for (kind, body, status) in [
+            ("multipart/form-data; boundary=x", form.to_owned(), StatusCode::OK),
+            ("multipart/form-data; boundary=x; boundary=y", format!("{form}{rest}"), StatusCode::BAD_REQUEST),
+            ("multipart/form-data; boundary=x", format!("{form}{rest}"), StatusCode::BAD_REQUEST),
+            ("multipart/form-data", r#"{"model":"large"}"#.to_owned(), StatusCode::FORBIDDEN),
+            ("multipart/form-data; boundary=x", r#"{"model":"large"}"#.to_owned(), StatusCode::BAD_REQUEST),
+        ] {
+            let mut request = super::post("/v1/images/generations", body);
+            request.headers_mut().insert("content-type", kind.parse().expect("a value"));
+            assert_eq!(client.send(request).await.0.status, status, "{way:?} {kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_what_is_too_large_gets_its_refusal() {
+    let settings = PolicySettings { body_limit: 1000 };
+    for way in [Way::Direct, Way::Hyper] {
+        let stage = Stage::with(way, no_large(), None, settings).await;
+        let (client, _) = stage.rig.client(false).await;
+        let (mut from, mut to) = client.into_split();
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 8000000\r\n\r\n";
+        let sending = tokio::spawn(async move {
+            say(&mut to, head).await;
+            // It may be told to stop.
+            drop(to.write_all(&vec![b' '; 8_000_000]).await);
+            to
+        });
+        let head = patiently(read_head(&mut from)).await;
+        assert!(head.starts_with("HTTP/1.1 413 Payload Too Large\r\n"), "{way:?} {head}");
+        drop(sending.await);
+    }
+}
+
+#[tokio::test]
 async fn a_request_larger_than_is_read_is_refused_and_one_as_large_is_not() {
     let settings = PolicySettings { body_limit: 1000 };
     let fits = padded("m", 1000 - padded("m", 0).len());
