@@ -53,6 +53,8 @@ pub(crate) struct Reloader {
 struct State {
     /// What is in force.
     config: Config,
+    /// Files of prices that what was read last names, whether it is in force or not.
+    named: Vec<PathBuf>,
     /// How the files were when they were last read.
     stamps: Stamps,
     /// Budgets that the engine was told the past of.
@@ -69,7 +71,7 @@ impl Reloader {
     /// Watches over what was started with `config`. `stamps` is how the files were before they were read for that.
     pub(crate) fn new(config: &Config, stamps: Stamps, standing: Arc<Standing>, live: Live) -> Self {
         let restored = config.policy.spec.budgets.iter().map(|budget| Arc::clone(&budget.name)).collect();
-        let state = Mutex::new(State { config: config.clone(), stamps, restored });
+        let state = Mutex::new(State { config: config.clone(), named: Vec::new(), stamps, restored });
         Self { standing, live, started: config.clone(), state }
     }
 
@@ -79,8 +81,8 @@ impl Reloader {
         if !forced && stamps == state.stamps {
             return;
         }
-        let read = self.read(&state.config);
         state.stamps = stamps;
+        let read = self.read(&mut state);
         match read {
             Err(error) => {
                 let told = format!("{error:#}");
@@ -94,14 +96,17 @@ impl Reloader {
         }
     }
 
-    fn read(&self, current: &Config) -> anyhow::Result<Next> {
+    fn read(&self, state: &mut State) -> anyhow::Result<Next> {
         let file =
             self.standing.file().context("no file was named with --config, so there is nothing to read again")?;
         // An empty file is a good one, which allows everything. One that is being written anew is empty too.
         let is_empty = std::fs::metadata(file).is_ok_and(|data| data.len() == 0);
         anyhow::ensure!(!is_empty, "{} is empty; if that is meant, write `{{}}` or a comment into it", file.display());
         let config = Config::load(file)?;
-        let has_prices = !config.prices.files.is_empty() || !current.prices.files.is_empty();
+        // Of a file that is not there yet, its coming must be seen.
+        state.named.clone_from(&config.prices.files);
+        state.stamps = state.stamps.clone().and(Stamps::of(&state.named));
+        let has_prices = !config.prices.files.is_empty() || !state.config.prices.files.is_empty();
         let prices = if has_prices { Some(settings::prices(&config)?) } else { None };
         Ok(Next { config, prices })
     }
@@ -136,7 +141,7 @@ impl Reloader {
         let new: HashSet<_> =
             spec.budgets.iter().map(|budget| &budget.name).filter(|name| !restored.contains(*name)).cloned().collect();
         // Read before, so that no call since is counted twice.
-        let past = if new.is_empty() { Vec::new() } else { enforce::spent(self.live.ledger.as_deref()) };
+        let past = if new.is_empty() { Vec::new() } else { enforce::spent(self.live.ledger.as_deref(), spec) };
         self.live.engine.replace(Policy::new(spec.as_ref().clone()));
         self.live.engine.restore(past.into_iter().filter(|charge| new.contains(&charge.budget)));
         restored.extend(new);
@@ -144,7 +149,10 @@ impl Reloader {
 
     /// The files that matter.
     fn files(&self) -> Vec<PathBuf> {
-        files(self.standing.file(), &self.state.lock().config)
+        let state = self.state.lock();
+        let mut files = files(self.standing.file(), &state.config);
+        files.extend(state.named.iter().filter(|named| !state.config.prices.files.contains(named)).cloned());
+        files
     }
 
     fn is_as_read(&self, stamps: &Stamps) -> bool {

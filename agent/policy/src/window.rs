@@ -18,6 +18,11 @@ pub(crate) struct Bounds {
 }
 
 impl Window {
+    /// When the window that a moment is in began.
+    pub fn began(&self, moment: Timestamp) -> Timestamp {
+        Timestamp::from_second(self.at(moment.as_second()).start).unwrap_or(Timestamp::MIN)
+    }
+
     /// The window that a moment is in. Calendar arithmetic, so not for each call.
     pub(crate) fn at(&self, moment: i64) -> Bounds {
         let now = Timestamp::from_second(moment).unwrap_or(if moment < 0 { Timestamp::MIN } else { Timestamp::MAX });

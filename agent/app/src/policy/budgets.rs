@@ -1,6 +1,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use jiff::Timestamp;
@@ -47,7 +47,6 @@ pub(super) fn budgets(args: &BudgetsArgs) -> anyhow::Result<ExitCode> {
 fn from_ledger(args: &BudgetsArgs, config: &Config) -> anyhow::Result<Value> {
     let off = "no agent runs here and ledger.directory is off; --ledger FILE reads another";
     let file = args.source.ledger.clone().or_else(|| config.ledger.file()).ok_or_else(|| Coded::new(NO_INPUT, off))?;
-    let since = SystemTime::now().checked_sub(enforce::LONGEST).unwrap_or(SystemTime::UNIX_EPOCH);
     // Told apart here, because all that the file's own errors say is that it cannot be opened.
     if let Err(error) = std::fs::File::open(&file) {
         let (code, next) = match error.kind() {
@@ -57,7 +56,7 @@ fn from_ledger(args: &BudgetsArgs, config: &Config) -> anyhow::Result<Value> {
         let told = format!("no agent runs here, and the ledger {} cannot be read: {error}; {next}", file.display());
         return Err(Coded::new(code, told).into());
     }
-    let spent = tollgate_ledger::store::spent(&file, since)?;
+    let spent = tollgate_ledger::store::spent(&file, enforce::since(&config.policy.spec))?;
     let engine = Engine::new(Policy::new(Spec::clone(&config.policy.spec)));
     engine.restore(spent);
     Ok(json!({ "source": "ledger", "budgets": rows(&engine.budgets(MOST, Timestamp::now())) }))

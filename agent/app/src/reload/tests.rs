@@ -182,6 +182,18 @@ async fn a_price_file_is_followed_and_a_bad_one_refused_with_all_else() {
 }
 
 #[tokio::test]
+async fn a_price_file_may_come_after_what_names_it() {
+    let place = Place::new(&rule("first")).await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let prices = elsewhere.path().join("prices.yaml");
+    place.write(&format!("prices: {{ files: [{}] }}\n{}", prices.display(), rule("second")));
+    place.until_refused("prices.yaml").await;
+    assert_eq!(place.rules(), ["first"]);
+    std::fs::write(&prices, "source: ours\ndate: 2026-11-01\nprices: []\n").expect("written");
+    place.until_rule("second").await;
+}
+
+#[tokio::test]
 async fn a_signal_reads_again_what_has_not_changed() {
     let written = |folder: &Path| std::fs::write(folder.join("tollgate.yaml"), rule("first")).expect("written");
     let place = Place::told_by(SignalKind::hangup(), written).await;
