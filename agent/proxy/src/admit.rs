@@ -66,12 +66,6 @@ impl Gate {
         decided
     }
 
-    /// Whether there is one way to read which call a request is.
-    pub(crate) fn check_target(&self, provider: &Provider, head: &request::Parts) -> Result<(), Refused> {
-        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        if is_ambiguous(provider, &head.method, target) { Err(unreadable(Unreadable::Target, 0)) } else { Ok(()) }
-    }
-
     /// Like [`Self::decide`], for a call with a body. `is_read` says that all of it was.
     pub(crate) fn decide_on(
         &self,
@@ -142,6 +136,12 @@ impl Gate {
         exchange.reservation = Some(reservation);
         Ok(())
     }
+}
+
+/// Whether there is one way to read which call a request is.
+pub(crate) fn check_target(provider: &Provider, head: &request::Parts) -> Result<(), Refused> {
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if is_ambiguous(provider, &head.method, target) { Err(unreadable(Unreadable::Target, 0)) } else { Ok(()) }
 }
 
 /// How a request's body is to be changed for what was decided. `read` reads it, once more, and as a whole.

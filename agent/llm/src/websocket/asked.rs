@@ -44,6 +44,7 @@ pub(super) static PLACES: LazyLock<Paths<Place>> = LazyLock::new(|| {
         ("session.max_output_tokens", Place::SessionBound),
         ("session.max_response_output_tokens", Place::SessionBound),
     ])
+    .in_any_case()
 });
 
 /// What a client's message asks for.
@@ -84,7 +85,8 @@ impl SocketAsk {
     /// The message is whole.
     pub(super) fn end(&mut self, facts: RequestFacts, text: Sample) {
         let is_twice = self.types > 1 || self.wrappers > 1 || self.wrappers > 0 && self.is_flat;
-        self.is_ambiguous |= self.is_create && (is_twice || facts.is_unclear);
+        // Servers take whatever is JSON to them for a message, in whatever frame it comes.
+        self.is_ambiguous |= facts.is_unclear || self.is_create && is_twice;
         self.facts = RequestFacts { model: self.model.take(), ..facts };
         self.text = text;
         if self.is_sound {
@@ -126,7 +128,8 @@ impl Visit<Place> for SocketAsk {
             (Place::Previous, _) => self.continues = true,
             (Place::SessionModel, Value::Text(name)) => {
                 let model = call::model(name);
-                self.is_ambiguous |= self.session_names > 0 && self.session_model != model;
+                let is_no_name = model.is_none() && !name.is_empty();
+                self.is_ambiguous |= is_no_name || self.session_names > 0 && self.session_model != model;
                 self.session_names += 1;
                 self.session_model = model;
             }

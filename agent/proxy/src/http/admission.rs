@@ -38,7 +38,7 @@ pub(super) async fn admit(
     candidate: Option<&Candidate>,
     passed: Option<Edits>,
 ) -> Result<(), Stop> {
-    gate.check_target(&context.connection.provider, &outgoing.parts)?;
+    admit::check_target(&context.connection.provider, &outgoing.parts)?;
     if is_followed(call) {
         let Some(exchange) = open.exchange() else { return Err(Stop::Gone) };
         return Ok(admit_upgrade(gate, exchange, call, &mut outgoing.parts)?);

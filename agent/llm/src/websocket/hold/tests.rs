@@ -115,9 +115,19 @@ fn what_could_be_read_in_two_ways_is_ambiguous() {
         r#"{"type":"ping","type":"response.create"}"#,
         r#"{"type":"response.create"} {"model":"gpt-5-pro"}"#,
         r#"{"type":"session.update","session":{"model":"a","model":"b"}}"#,
+        r#"{"type":"session.update","session":{"model":"a","Model":"b"}}"#,
+        r#"{"type":"session.update","session":{"model":" a"}}"#,
+        r#"{"type":"response.create","model":" gpt-5-pro"}"#,
+        "\u{feff}{\"type\":\"response.create\"}",
+        r#"{"type":"ping"}{"type":"ping"}"#,
+        r#"{"type":"ping""#,
     ] {
         assert!(asked(&responses(), message).is_ambiguous, "{message}");
     }
+    let wide: Vec<u8> = r#"{"type":"response.create"}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let came = hold(&realtime(), 1 << 20, [&frame(0x82, &wide)[..]]);
+    assert!(came.asks[0].ends_with("true"), "JSON readers know UTF-16 by its first bytes");
+    assert!(asked(&realtime(), r#"{"Type":"response.create"}"#).is_create);
     for message in [
         r#"{"type":"response.create"}"#,
         r#"{"type":"response.create","response":{"instructions":"\"type\":\"session.update\""}}"#,

@@ -57,7 +57,7 @@ pub(super) async fn admit<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    if let Err(refused) = gate.check_target(&context.connection.provider, &head.parts) {
+    if let Err(refused) = admit::check_target(&context.connection.provider, &head.parts) {
         return Admitted::Refused(Sending::new(client, head), refused);
     }
     let Some(exchange) = open.exchange() else { return Admitted::Odd };
