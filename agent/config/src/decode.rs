@@ -66,6 +66,9 @@ fn misshapen(root: &Node, schema: &Value) -> Vec<(Path, String, String)> {
     let mut open = vec![(Path::default(), root, schema)];
     while let Some((path, node, schema)) = open.pop() {
         match (shape(schema), node) {
+            (shape, Node::Null) if must_be_said(&path, &shape) => {
+                found.push((path, "nothing stands here".into(), "write a value, or take the key out".into()));
+            }
             (_, Node::Null) | (Shape::Value | Shape::ValueOrList | Shape::ValueOrKeys, Node::Scalar(_)) => {}
             (Shape::Keys | Shape::ValueOrKeys, Node::Map(entries)) => {
                 open.extend(entries.iter().filter_map(|(key, value)| {
@@ -105,6 +108,13 @@ fn misshapen(root: &Node, schema: &Value) -> Vec<(Path, String, String)> {
     found.retain(|(path, ..)| !paths.iter().any(|other| other != path && path.is_within(other)));
     found.truncate(MOST);
     found
+}
+
+/// Where a value that is left out is no default but a way to fail open: a rule for one `user:` that a template left empty would be one
+/// for all.
+fn must_be_said(path: &Path, shape: &Shape) -> bool {
+    let is_policy = matches!(path.0.first(), Some(Step::Key(section)) if section == "teams" || section == "policy");
+    is_policy && (matches!(shape, Shape::Value) || path.0.iter().any(|step| matches!(step, Step::Index(_))))
 }
 
 /// What may stand at a place.

@@ -46,6 +46,26 @@ kubernetes: { api: in-cluster }
 "#;
 
 #[test]
+fn a_key_of_a_rule_without_a_value_is_an_error_and_not_a_rule_for_all() {
+    for (text, field) in [
+        ("policy: { rules: [{ name: a, match: { user: } }] }", "policy.rules[0].match.user"),
+        ("policy: { rules: [{ name: a, match: { labels: { app: } } }] }", "policy.rules[0].match.labels.app"),
+        ("policy: { rules: [{ name: a, match: }] }", "policy.rules[0].match"),
+        ("policy: { rules: [{ name: a, when: }] }", "policy.rules[0].when"),
+        ("policy: { rules: [{ name: a, models: }] }", "policy.rules[0].models"),
+        ("policy: { budgets: [{ name: a, limit: $5, window: day, per: }] }", "policy.budgets[0].per"),
+        ("policy: { limits: [{ name: a, requests: 5/minute, mode: ~ }] }", "policy.limits[0].mode"),
+        ("policy: { default: }", "policy.default"),
+        ("teams: [{ name: a, match: { unit: } }]", "teams[0].match.unit"),
+    ] {
+        let told = errors(text);
+        assert!(told.contains(&format!("{field}: nothing stands here; write a value")), "{text}\n{told}");
+    }
+    // All of a list may be commented out.
+    parse("teams:\npolicy:\n  rules:\n  # - { name: a }\n");
+}
+
+#[test]
 fn without_a_policy_all_is_allowed_and_nothing_counted() {
     let Config { policy, audit, warnings, .. } = Config::default();
     let Spec { default, contact, assumed_output_tokens, teams, rules, budgets, limits } = &*policy.spec;
