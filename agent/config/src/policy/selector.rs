@@ -53,7 +53,8 @@ pub(super) struct RawSelector {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Many<Leaf<Glob>>")]
     user_unit: Globs,
-    /// Id of the container that the caller runs in. From the kernel.
+    /// Id of the container that the caller runs in. From the kernel; users who run engines of their own can give theirs any id, so match
+    /// `user` too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Many<Leaf<Glob>>")]
     container: Globs,
