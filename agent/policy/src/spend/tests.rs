@@ -1,7 +1,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::meter::{Bound, Bucket, Meter, Rate};
+use super::cell::{Cell, Claim, Lack, take_all};
+use super::line::{Arrival, Wake};
+use super::meter::{Bound, Bucket, Gauge, Meter, Rate};
+use crate::sync::Arc;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -19,6 +22,25 @@ fn steps(changes: u32) -> impl Strategy<Value = Vec<Step>> {
         changes => (1..80_u64, 1..2000_u64).prop_map(|(amount, period)| Step::Change { amount, period }),
     ];
     vec(step, 1..120)
+}
+
+/// Each left its line for that of the other, and with more of them behind it so did the next, for ever.
+#[test]
+fn of_those_in_front_of_two_lines_that_want_both_the_first_to_come_passes() {
+    let both: Vec<_> = (0..2).map(|_| Arc::new(Cell::new(Meter::Gauge(Gauge::default())))).collect();
+    let claim = |cell: &Arc<Cell>| Claim { cell: Arc::clone(cell), need: 1, bound: Bound::Most(1), lack: Lack::Refuse };
+    let claims: Vec<_> = both.iter().map(claim).collect();
+    take_all(&claims, u64::MAX, 0).unwrap();
+    for (cell, order) in both.iter().zip(1..) {
+        let arrival = Arrival { caller: order, order, need: 1, bound: Bound::Most(1), deadline: u64::MAX };
+        cell.join(arrival, 0).unwrap().into_iter().for_each(Wake::wake);
+    }
+    both.iter().for_each(|cell| cell.settle(1, 0, 0).wake());
+    for order in [2, u64::MAX] {
+        let blocked = take_all(&claims, order, 0).unwrap_err();
+        assert!(blocked[0].claim == 0 && blocked[0].shortage.is_none(), "{order}: {blocked:?}");
+    }
+    assert!(take_all(&claims, 1, 0).is_ok());
 }
 
 proptest! {
