@@ -41,6 +41,9 @@ pub(crate) trait Visit<F> {
     /// At the path of `field` stands a `null`, or a text that is too long to be read.
     fn unread(&mut self, _field: F) {}
 
+    /// At the path of `field`, which is one of elements, stands an array of which nothing is read.
+    fn nested(&mut self, _field: F) {}
+
     /// An object at the top, or directly in an array at the top, is complete.
     fn document(&mut self) {}
 }
@@ -152,7 +155,12 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
         let Some(at) = spaces(bytes, |byte| !is_between(byte)) else { return bytes.len() };
         match bytes[at] {
             b'{' => self.open_container(true),
-            b'[' => self.open_container(false),
+            b'[' => {
+                if let Some(field) = self.nested_array() {
+                    visit.nested(field);
+                }
+                self.open_container(false);
+            }
             b'}' => self.close(true, visit),
             b']' => self.close(false, visit),
             b'"' => {
@@ -278,6 +286,13 @@ impl<F: Copy, P: Deref<Target = Paths<F>>> Scanner<F, P> {
         let Some(at) = closing_quote(bytes, &mut self.escaping) else { return bytes.len() };
         self.state = State::Skip;
         at + 1
+    }
+
+    /// What an array counts as that begins as an element of another, where nothing is read in it.
+    fn nested_array(&self) -> Option<F> {
+        let is_element = self.depth.checked_sub(1).is_some_and(|last| !self.open[last].is_object);
+        let node = self.target.filter(|&node| is_element && self.paths.element(node).is_none())?;
+        self.paths.field(node)
     }
 
     fn open_container(&mut self, is_object: bool) {

@@ -306,6 +306,12 @@ impl Visit<Field> for Asked {
         }
     }
 
+    fn nested(&mut self, field: Field) {
+        if let (Field::Place(place), Some(told)) = (field, &mut self.told) {
+            told.field(place, Value::End);
+        }
+    }
+
     fn document(&mut self) {
         self.documents += 1;
     }

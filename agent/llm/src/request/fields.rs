@@ -245,6 +245,8 @@ impl Said {
         match (self, again) {
             (Self::Nothing, other) | (other, Self::Nothing) => other,
             (Self::Null, Self::Null) => Self::Null,
+            // Zero may bound nothing.
+            (Self::Number(0), Self::Number(1..)) | (Self::Number(1..), Self::Number(0)) => Self::NoNumber,
             (Self::Number(one), Self::Number(other)) => Self::Number(one.max(other)),
             _ => Self::NoNumber,
         }
@@ -265,7 +267,8 @@ impl Told {
                 let choices = &mut self.choices[usize::from(name)];
                 *choices = whole(value).max(*choices);
             }
-            (Prompt, Value::Text(_)) => self.prompts = self.prompts.saturating_add(1),
+            // Prompts are texts, or arrays of tokens.
+            (Prompt, Value::Text(_) | Value::End) => self.prompts = self.prompts.saturating_add(1),
             (EndUser(rank), Value::Text(name)) => self.end_user[usize::from(rank)] = end_user(name),
             (PartType, Value::Text(kind)) => self.part(kind),
             (MediaType, Value::Text(kind)) if kind.starts_with("image/") => self.image(),

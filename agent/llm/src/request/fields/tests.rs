@@ -75,6 +75,8 @@ fn what_bounds_nothing_is_no_bound() {
         (CHAT, r#"{"max_tokens":null,"max_tokens":5}"#),
         (CHAT, r#"{"max_tokens":-1}"#),
         (CHAT, r#"{"max_tokens":0}"#),
+        (CHAT, r#"{"max_tokens":5,"max_tokens":0}"#),
+        (CHAT, r#"{"max_tokens":0,"Max_tokens":5}"#),
         (CHAT, r#"{"max_tokens":true}"#),
         (CHAT, r#"{"max_tokens":5,"max_completion_tokens":"inf"}"#),
         (CHAT, r#"{"max_output_tokens":5,"response":{"max_output_tokens":5}}"#),
@@ -95,6 +97,8 @@ fn answers_are_counted_over_choices_and_prompts() {
     assert_eq!(choices(CHAT, r#"{"n":3,"N":1}"#), Some(3));
     assert_eq!(choices(LEGACY, r#"{"n":2,"best_of":5,"prompt":"x"}"#), Some(5));
     assert_eq!(choices(LEGACY, r#"{"n":2,"prompt":["a","b","c"]}"#), Some(6));
+    assert_eq!(choices(LEGACY, r#"{"n":2,"prompt":[[1,2],[3],[]]}"#), Some(6), "tokens are prompts, too");
+    assert_eq!(choices(LEGACY, r#"{"prompt":[1,2,3]}"#), None, "one prompt of three tokens");
     let long = format!(r#"{{"prompt":["a","{}"]}}"#, "x".repeat(5_000));
     assert_eq!(choices(LEGACY, &long), Some(2));
     assert_eq!(choices(GEMINI, r#"{"generationConfig":{"candidateCount":4}}"#), Some(4));
