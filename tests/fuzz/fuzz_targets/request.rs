@@ -4,7 +4,7 @@
 
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use tollgate_llm::{Catalogue, Dialect, Provider, RequestMeter, identify};
+use tollgate_llm::{Catalogue, Dialect, Provider, RequestMeter, identify, is_ambiguous};
 
 const PATHS: [&str; 4] = ["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/messages", "/api/chat"];
 
@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     for provider in catalogue.providers().iter().map(|provider| &**provider).chain([&ollama]) {
         for method in [Method::POST, Method::GET] {
             let call = identify(provider, &method, &line);
+            is_ambiguous(provider, &method, &line);
             assert!(call.model_in_path.is_none_or(|model| !model.is_empty() && model.len() <= 256));
         }
         provider.region(&line);
@@ -33,6 +34,12 @@ fuzz_target!(|bytes: &[u8]| {
             };
             assert_eq!(facts(1, None), facts(bytes.len().max(1), None), "{path} as {kind:?}");
             facts(64, Some("zstd"));
+            let told = |size: usize| {
+                let mut meter = RequestMeter::for_policy(&call, kind, None);
+                bytes.chunks(size).for_each(|piece| meter.push(piece));
+                meter.finish()
+            };
+            assert_eq!(told(1), told(bytes.len().max(1)), "{path} as {kind:?}");
         }
     }
 });

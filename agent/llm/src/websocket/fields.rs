@@ -27,6 +27,7 @@ pub(super) static CLIENT: LazyLock<Paths<Asked>> = LazyLock::new(|| {
         // Some clients wrap what they ask for.
         ("response.model", Asked::Model),
     ])
+    .in_any_case()
 });
 
 /// A client's message.

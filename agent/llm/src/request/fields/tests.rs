@@ -191,11 +191,13 @@ fn a_form_that_another_reader_may_read_otherwise_is_unclear() {
     let catalogue = Catalogue::builtin();
     let call = identify(catalogue.find("api.openai.com").unwrap(), &Method::POST, "/v1/images/edits");
     let told = |kind: &str, body: &str| {
-        let mut meter = RequestMeter::for_policy(&call, Some(kind), None);
-        for byte in body.as_bytes().chunks(3) {
-            meter.push(byte);
-        }
-        meter.finish()
+        let [first, rest @ ..] = [1, 2, 3, 7, body.len()].map(|size| {
+            let mut meter = RequestMeter::for_policy(&call, Some(kind), None);
+            body.as_bytes().chunks(size).for_each(|bytes| meter.push(bytes));
+            meter.finish()
+        });
+        assert!(rest.iter().all(|facts| *facts == first), "{body}");
+        first
     };
     let kind = "multipart/form-data; boundary=b";
     let part = |head: &str| format!("--b\r\ncontent-disposition: form-data; {head}\r\n\r\na\r\n");
