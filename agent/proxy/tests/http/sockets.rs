@@ -296,6 +296,40 @@ async fn a_limit_counts_responses_and_not_sessions_and_a_place_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_message_whose_client_leaves_while_it_waits_is_not_passed_on() {
+    let site = Site::new().await;
+    let mut spec = one_at_a_time();
+    spec.limits[0].wait = Some(std::time::Duration::from_hours(1));
+    let rig = under(&site, spec);
+    let asked = provider(site);
+    let mut first = open(&rig, REALTIME).await;
+    let hang = json!({"type": "response.create", "response": {"metadata": {"hang": true}}});
+    first.send(Message::text(hang.to_string())).await.expect("open");
+    assert_eq!(next(&mut first).await["type"], "response.created");
+    let mut second = open(&rig, REALTIME).await;
+    second.send(Message::text(r#"{"type":"response.create"}"#)).await.expect("open");
+    drop(second);
+    let session = rig.recorder.record().await;
+    assert_eq!(session.operation, Operation::Session);
+    assert_eq!(ask(&mut first, &json!({"type": "go on"})).await["type"], "response.completed");
+    // What is sent while a message waits is neither lost nor out of order.
+    first.send(Message::text(hang.to_string())).await.expect("open");
+    assert_eq!(next(&mut first).await["type"], "response.created");
+    let mut third = open(&rig, REALTIME).await;
+    let create = r#"{"type":"response.create"}"#;
+    for message in [create, r#"{"type":"behind"}"#] {
+        third.send(Message::text(message)).await.expect("open");
+    }
+    assert_eq!(ask(&mut first, &json!({"type": "go on"})).await["type"], "response.completed");
+    while next(&mut third).await["type"] != "response.completed" {}
+    close(third).await;
+    close(first).await;
+    let asked: Vec<_> =
+        asked.lock().iter().filter(|asked| *asked == create || asked.contains("behind")).cloned().collect();
+    assert_eq!(asked, [create, r#"{"type":"behind"}"#]);
+}
+
+#[tokio::test]
 async fn a_clamp_changes_one_span_of_a_message_and_leaves_what_asks_for_less_as_it_is() {
     let site = Site::new().await;
     let spec = Spec { rules: vec![Rule { max_output_tokens: Some(100), ..rule("short") }], ..Spec::default() };

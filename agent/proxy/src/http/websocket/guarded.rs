@@ -26,6 +26,9 @@ const BUFFER: usize = 8 * 1024;
 /// How many errors may wait to be told. A client that reads none is not read from.
 const WAITING: usize = 16;
 
+/// How much is read of what a client sends while a message of its waits.
+const AHEAD: usize = 64 * 1024;
+
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -64,7 +67,8 @@ where
         let (from_client, to_client) = split(&mut *client);
         let (from_server, to_server) = split(&mut *server);
         let drain = session.lock().drain.clone();
-        let up = Up { from: from_client, to: to_server, session, say, drain, is_writing: &is_writing };
+        let ahead = Vec::new();
+        let up = Up { from: from_client, to: to_server, session, say, drain, is_writing: &is_writing, ahead };
         let down = Down { from: from_server, to: to_client, session, said, gaps: SocketGaps::default() };
         let (mut up, mut down) = (std::pin::pin!(up.run()), std::pin::pin!(down.run()));
         let (mut up_over, mut down_over) = (false, false);
@@ -109,6 +113,8 @@ struct Up<'a, C, S> {
     drain: drain::Watch,
     /// The server has a part of a frame.
     is_writing: &'a AtomicBool,
+    /// What came while a message waited.
+    ahead: Vec<u8>,
 }
 
 impl<C: AsyncRead + Unpin, S: AsyncWrite + Unpin> Up<'_, C, S> {
@@ -119,21 +125,23 @@ impl<C: AsyncRead + Unpin, S: AsyncWrite + Unpin> Up<'_, C, S> {
         };
         let mut buffer = vec![0; BUFFER];
         loop {
-            let read = match self.from.read(&mut buffer).await {
-                Ok(read) if read > 0 => read,
-                end => {
-                    self.session.lock().ended_by.get_or_insert(Sender::Client);
-                    end?;
-                    return self.to.shutdown().await;
-                }
-            };
-            let mut bytes = &buffer[..read];
+            let ahead = std::mem::take(&mut self.ahead);
+            let mut bytes = &*ahead;
+            if ahead.is_empty() {
+                let read = match self.from.read(&mut buffer).await {
+                    Ok(read) if read > 0 => read,
+                    end => return self.left(end).await,
+                };
+                bytes = &buffer[..read];
+            }
             while !bytes.is_empty() {
                 match hold.push(bytes) {
                     Ok((used, held)) => {
                         bytes = &bytes[used..];
-                        if let Some(held) = held {
-                            self.take(held).await?;
+                        if let Some(held) = held
+                            && let Some(end) = self.take(held).await?
+                        {
+                            return self.left(end).await;
                         }
                     }
                     Err(_reason) => {
@@ -149,6 +157,13 @@ impl<C: AsyncRead + Unpin, S: AsyncWrite + Unpin> Up<'_, C, S> {
         }
     }
 
+    /// The client sends no more.
+    async fn left(&mut self, end: io::Result<usize>) -> io::Result<()> {
+        self.session.lock().ended_by.get_or_insert(Sender::Client);
+        end?;
+        self.to.shutdown().await
+    }
+
     async fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         self.is_writing.store(true, Relaxed);
         self.to.write_all(frames).await?;
@@ -156,21 +171,32 @@ impl<C: AsyncRead + Unpin, S: AsyncWrite + Unpin> Up<'_, C, S> {
         Ok(())
     }
 
-    async fn take(&mut self, held: Held) -> io::Result<()> {
+    /// Gives how the client has left, if it has while its message waited.
+    async fn take(&mut self, held: Held) -> io::Result<Option<io::Result<usize>>> {
         let error = match held {
             Held::Control(frame) => {
                 self.session.lock().look(Sender::Client, &frame);
-                return self.write(&frame).await;
+                self.write(&frame).await?;
+                return Ok(None);
             }
             Held::Message(mut message) => {
                 // What came before is not to wait for it.
                 if message.ask.is_create {
                     self.to.flush().await?;
                 }
-                match admit(self.session, &mut message, &self.drain).await {
+                let admitted = {
+                    let Self { from, ahead, session, drain, .. } = self;
+                    tokio::select! {
+                        biased;
+                        admitted = admit(session, &mut message, drain) => admitted,
+                        end = until_gone(from, ahead) => return Ok(Some(end)),
+                    }
+                };
+                match admitted {
                     Ok(admitted) => {
                         self.session.lock().pass(&message, admitted);
-                        return self.write(&message.frames).await;
+                        self.write(&message.frames).await?;
+                        return Ok(None);
                     }
                     Err(error) => error,
                 }
@@ -179,8 +205,19 @@ impl<C: AsyncRead + Unpin, S: AsyncWrite + Unpin> Up<'_, C, S> {
         };
         // An error means that the session is ending.
         drop(self.say.send(Say::Frame(error)).await);
-        Ok(())
+        Ok(None)
     }
+}
+
+/// Ready when the client has left, as far as that can be seen without reading all that it sends.
+async fn until_gone<C: AsyncRead + Unpin>(from: &mut ReadHalf<C>, ahead: &mut Vec<u8>) -> io::Result<usize> {
+    while ahead.len() < AHEAD {
+        match from.read_buf(ahead).await {
+            Ok(read) if read > 0 => {}
+            end => return end,
+        }
+    }
+    std::future::pending().await
 }
 
 /// From the server to the client.
