@@ -289,6 +289,9 @@ impl Visit<Field> for Asked {
         match (field, value) {
             (Field::Model, Value::Text(name)) => self.name(name),
             (Field::Stream, Value::Bool(stream)) => self.stream = Some(stream),
+            // As servers in Python take it, and a limit on streams has to.
+            (Field::Stream, Value::Number(number)) if self.told.is_some() => self.stream = Some(number != 0),
+            (Field::Stream, Value::Text(word)) if self.told.is_some() => self.stream = Some(!says_no(word)),
             (Field::Place(place), value) => {
                 if let Some(told) = &mut self.told {
                     told.field(place, value);
@@ -315,6 +318,10 @@ impl Visit<Field> for Asked {
     fn document(&mut self) {
         self.documents += 1;
     }
+}
+
+fn says_no(word: &str) -> bool {
+    ["false", "0", "no", "off", "n", "f", ""].iter().any(|no| word.eq_ignore_ascii_case(no))
 }
 
 impl Asked {

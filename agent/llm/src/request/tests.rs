@@ -180,6 +180,22 @@ fn what_another_reader_may_read_otherwise_is_unclear() {
 }
 
 #[test]
+fn a_stream_is_asked_for_in_whatever_way_servers_take() {
+    for (value, stream) in [
+        ("true", true),
+        ("1", true),
+        ("1.0", true),
+        (r#""true""#, true),
+        (r#""on""#, true),
+        ("0", false),
+        (r#""False""#, false),
+    ] {
+        assert_eq!(told(format!(r#"{{"stream":{value}}}"#).as_bytes(), None).stream, Some(stream), "{value}");
+    }
+    assert_eq!(told(br#"{"stream":null}"#, None).stream, None);
+}
+
+#[test]
 fn what_a_decoder_holds_back_is_read_at_the_end() {
     for length in 1..60 {
         let body = format!(r#"{{"messages":["{}"],"model":"gpt-5"}}"#, "x".repeat(length));
