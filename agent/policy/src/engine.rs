@@ -96,7 +96,7 @@ pub struct Needs {
     pub anything: bool,
     /// Something hangs on what stands in bodies: model, stream, end user, output tokens.
     pub body: bool,
-    /// Something hangs on what a call may cost or use: [`Ask`].
+    /// Something hangs on what a call may cost or use: [`Ask`](crate::Ask).
     pub ask: bool,
     /// An answer may be cut on its way.
     pub cut: bool,

@@ -35,7 +35,9 @@ fn of_those_in_front_of_two_lines_that_want_both_the_first_to_come_passes() {
         let arrival = Arrival { caller: order, order, need: 1, bound: Bound::Most(1), deadline: u64::MAX };
         cell.join(arrival, 0).unwrap().into_iter().for_each(Wake::wake);
     }
-    both.iter().for_each(|cell| cell.settle(1, 0, 0).wake());
+    for cell in &both {
+        cell.settle(1, 0, 0).wake();
+    }
     for order in [2, u64::MAX] {
         let blocked = take_all(&claims, order, 0).unwrap_err();
         assert!(blocked[0].claim == 0 && blocked[0].shortage.is_none(), "{order}: {blocked:?}");

@@ -12,7 +12,7 @@ fn a_refusal_is_in_the_audit_without_a_word_of_the_call_and_a_changed_line_is_fo
     let world = World::new()?;
     let config = "policy:\n  rules:\n    - { name: no-gpt-4o, match: { model: gpt-4o }, action: deny }\n";
     let agent = world.agent(config)?;
-    let call = |model: &str| Ok::<_, anyhow::Error>(chat(&world, model, false).envs(agent.trust_variables()?).run()?);
+    let call = |model: &str| chat(&world, model, false).envs(agent.trust_variables()?).run();
     assert_eq!(answer(call("gpt-4o")?)?.1, 403);
     assert_eq!(answer(call("gpt-4o-mini")?)?.1, 200);
     let file = format!("{FOLDER}/audit.jsonl");
@@ -26,7 +26,7 @@ fn a_refusal_is_in_the_audit_without_a_word_of_the_call_and_a_changed_line_is_fo
     assert_eq!((&refused[0]["name"], &refused[0]["who"]["program"]), (&"no-gpt-4o".into(), &"curl".into()), "{text}");
     assert!(!text.contains("Hello, world") && !text.contains("sk-secret"), "{text}");
 
-    let verify = || Ok::<_, anyhow::Error>(world.tollgate()?.args(["audit", "verify", FOLDER]).run()?);
+    let verify = || world.tollgate()?.args(["audit", "verify", FOLDER]).run();
     assert_eq!(verify()?.status.code(), Some(0));
     // Somebody would rather have been refused something else.
     world.agent_command("sed").args(["-i", "s/no-gpt-4o/no-gpt-5o/", &file]).run()?.success()?;

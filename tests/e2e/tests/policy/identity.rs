@@ -78,12 +78,12 @@ fn a_process_is_where_it_was_when_it_connected_and_cannot_move_itself_without_th
 fn below_a_group_of_its_own_a_process_stays_what_the_group_is() -> Result<()> {
     let world = World::new()?;
     let agent = world.agent(
-        r#"
+        "
 policy:
   default: deny
   rules:
     - { name: billing, match: { unit: billing.service } }
-"#,
+",
     )?;
     let (billing, web) = (world.workload("billing.service")?, world.workload("web.service")?);
     let forged = world.workload("web.service/billing.service")?;
