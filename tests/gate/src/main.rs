@@ -11,6 +11,8 @@ mod provider;
 
 use std::process::ExitCode;
 
+use tracing_subscriber::filter::LevelFilter;
+
 /// A piece of work that can be repeated.
 type Work = Box<dyn FnMut()>;
 
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
         eprintln!("there is no case {asked}");
         return ExitCode::FAILURE;
     };
+    // As in the agent: libraries that may also log without a subscriber (the `log` feature of tracing) write their spans out for it
+    // otherwise, which the agent never pays for.
+    tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_writer(std::io::sink).init();
     let mut work = prepare();
     (0..WARM_UP).for_each(|_| work());
     counted_by_the_gate(&mut work);
