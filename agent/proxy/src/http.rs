@@ -297,7 +297,9 @@ where
     if context.has_extended_connect() {
         builder.enable_connect_protocol();
     }
-    let service = service_fn(move |request: hyper::Request<Incoming>| service::serve(Arc::clone(&context), request));
+    // Boxed: hyper moves this future of some KiB from hand to hand before it is polled, ten times until it is spawned.
+    let service =
+        service_fn(move |request: hyper::Request<Incoming>| Box::pin(service::serve(Arc::clone(&context), request)));
     let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
         biased;

@@ -28,6 +28,11 @@ use self::upkeep::Upkeep;
 
 /// How long rows are gathered before they are committed.
 const GATHER: Duration = Duration::from_millis(100);
+/// After how many rows of a batch other threads go first. A batch of a busy agent takes milliseconds of a processor, which a kernel
+/// gives in one piece (its time slice), and requests on that processor would wait for so long.
+const GIVE_WAY: usize = 16;
+/// Rows, taken and queued, from which on the writer gives way no more: on processors that are all busy it would fall behind.
+const MANY: usize = 4096;
 /// How long an exchange is open before that is written: most end sooner than it is worth writing.
 const SETTLED_SOON: Duration = Duration::from_secs(1);
 /// How long an idle writer sleeps.
@@ -228,7 +233,8 @@ impl Writer {
             .take_while(|(since, _)| now.duration_since(*since) >= SETTLED_SOON)
             .map(|(_, id)| *id)
             .collect();
-        let Self { batch, open, book, .. } = self;
+        let Self { shared, batch, open, book, .. } = self;
+        let (queue, taken) = (&shared.queue, batch.ids().count());
         let opened: Vec<Frame<'_>> = due
             .iter()
             .filter(|id| !batch.has_ended(id))
@@ -241,7 +247,10 @@ impl Writer {
             let instance = book.instance();
             let written = book.write(|names, connection| {
                 let mut rows = names.rows(connection)?;
-                for frame in batch.ended() {
+                for (at, frame) in batch.ended().enumerate() {
+                    if at % GIVE_WAY == GIVE_WAY - 1 && taken + queue.len() < MANY {
+                        std::thread::yield_now();
+                    }
                     rows.insert(&frame)?;
                     if open.get(&frame.id).is_some_and(|open| open.written) {
                         rows.close(&frame.id)?;

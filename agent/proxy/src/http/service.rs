@@ -162,7 +162,8 @@ pub(super) async fn serve(
     let own = begun.elapsed();
     let admitted = match (gate, &candidate) {
         (Some(gate), candidate) => {
-            admit(&context, gate, &mut open, &call, &mut outgoing, candidate.as_ref(), passed).await
+            // Boxed, so that where there is no policy none of it is held.
+            Box::pin(admit(&context, gate, &mut open, &call, &mut outgoing, candidate.as_ref(), passed)).await
         }
         (None, Some(candidate)) if !splicing.prepare(candidate, &mut outgoing).await => Err(Stop::Gone),
         (None, _) => Ok(()),

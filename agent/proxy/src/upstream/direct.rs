@@ -76,7 +76,8 @@ impl Upstream {
             return Err(NotDirect::Http2);
         }
         let started = Instant::now();
-        let io = match inner.connect_raw(target).await {
+        // Boxed, as most requests find a connection, and this would be held by each.
+        let io = match Box::pin(inner.connect_raw(target)).await {
             Ok(io) => io,
             Err(error) => {
                 if let NotDirect::Failed(_) = &error {

@@ -161,7 +161,8 @@ impl Inner {
         observer: &Arc<dyn Observer>,
     ) -> Result<Connected, ConnectError> {
         let started = Instant::now();
-        let connected = self.connect(target, Offer::wanted(key.wanted)).await;
+        // Boxed, as most requests find a connection: it is the largest part of what each would have to hold.
+        let connected = Box::pin(self.connect(target, Offer::wanted(key.wanted))).await;
         if connected.is_ok() {
             observer.took(Step::Connect, started.elapsed());
         }

@@ -3,7 +3,7 @@
 use crate::support::{Rig, Site};
 
 /// Of its future; a deeply branched one grows without anybody noticing. Debug builds have larger ones than releases.
-const BOUND: usize = 8 * 1024;
+const BOUND: usize = 5 * 1024;
 
 #[tokio::test]
 async fn a_connection_that_is_served_is_a_small_future() {

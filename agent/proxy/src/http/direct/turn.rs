@@ -73,7 +73,10 @@ where
     let announced = head.content_length.unwrap_or_default().min(ANNOUNCED) as usize;
     client.input.reserve_exact((head.length + announced).saturating_sub(client.input.len()));
     let admitted = match (gate, &candidate) {
-        (Some(gate), _) => admit(client, context, gate, &head, &call, &mut open, candidate.is_some()).await,
+        (Some(gate), _) => {
+            // Boxed, so that where there is no policy none of it is held.
+            Box::pin(admit(client, context, gate, &head, &call, &mut open, candidate.is_some())).await
+        }
         (None, Some(_)) => collect(client, context, &head).await,
         (None, None) => Admitted::Passed(Sending::new(client, &head)),
     };
