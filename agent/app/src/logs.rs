@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tollgate_config::{Format, Log};
 use tracing::Metadata;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
@@ -67,7 +67,8 @@ fn start_at(config: &Log, level: &str) -> (WorkerGuard, Level) {
     } else {
         layer.with_ansi(crate::exit::colour(terminal)).with_target(false).boxed()
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter).with_filter(filter_fn(is_ours))).init();
+    // One filter: of two, one inside the other, what the inner one never lets through is asked about each time it is said.
+    tracing_subscriber::registry().with(layer.with_filter(filter.and(filter_fn(is_ours)))).init();
     (guard, Level(handle))
 }
 

@@ -65,3 +65,23 @@ fn a_policy_changes_a_hundred_times_while_200_streams_run_and_none_is_lost() -> 
     assert_eq!(agent.stop(GENEROUS)?.status.code(), Some(0));
     Ok(())
 }
+
+#[test]
+fn a_new_level_of_the_log_holds_at_once_and_libraries_stay_quiet() -> Result<()> {
+    let world = World::new()?;
+    let agent = world.agent("log: { level: info }")?;
+    let call = || answer(chat(&world, "gpt-4o-mini", false).envs(agent.trust_variables()?).run()?).map(|said| said.1);
+    assert_eq!(call()?, 200);
+    assert!(!agent.log().contains("\"DEBUG\""), "{}", agent.log());
+    agent.configure("log: { level: trace }")?;
+    agent.reload();
+    until(&agent, "a line about a request", || {
+        assert_eq!(call()?, 200);
+        Ok(agent.log().contains("a request"))
+    })?;
+    assert!(agent.log().contains("\"target\":\"tollgate_proxy"), "{}", agent.log());
+    for library in ["h2::", "hyper", "rustls", "tokio"] {
+        assert!(!agent.log().contains(&format!("\"target\":\"{library}")), "{}", agent.log());
+    }
+    Ok(())
+}
