@@ -1,5 +1,5 @@
 //! HTTP between a client whose TLS was opened and the provider it called, exchange by exchange: `direct` where both speak HTTP/1.1
-//! and say nothing unusual, hyper on both sides for all else.
+//! and say nothing unusual; for all else h2 or hyper on either side, by what is spoken there.
 //!
 //! Nothing is changed but what `splice` and a policy's clamp say, for which bodies are collected, of up to 4 MiB or the policy's limit.
 //! hyper does not keep: the spacing around a field's value; how fields that occur more than once interleave with others (they move up to the first); the sizes of chunks that
@@ -16,6 +16,7 @@ pub(crate) mod request;
 mod response;
 mod service;
 pub(crate) mod splice;
+mod streams;
 mod websocket;
 
 use std::io;
@@ -24,10 +25,9 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tollgate_llm::{Prices, Provider};
@@ -38,6 +38,7 @@ pub use self::direct::NotHttp;
 use self::direct::Served;
 pub(crate) use self::direct::limits::{MAX_BUFFER, MAX_HEADERS};
 use self::linger::Lingering;
+use self::relay::Switch;
 use self::request::Budget;
 pub use self::request::{BodyError, RequestBody};
 use self::response::Draining;
@@ -49,6 +50,8 @@ pub use crate::admit::PolicySettings;
 use crate::drain;
 use crate::exchange::Ended;
 use crate::fingerprint::Fingerprints;
+pub use crate::http2::ReceiveError;
+use crate::http2::Received;
 use crate::observe::Observer;
 use crate::prefixed::Prefixed;
 use crate::settle::Settler;
@@ -146,6 +149,12 @@ impl From<hyper::Error> for ServeError {
     }
 }
 
+impl From<h2::Error> for ServeError {
+    fn from(error: h2::Error) -> Self {
+        Self { source: error.into() }
+    }
+}
+
 impl From<io::Error> for ServeError {
     fn from(error: io::Error) -> Self {
         Self { source: error.into() }
@@ -214,9 +223,11 @@ impl Http {
                 Served::Odd(rest, bytes) => io = rest.rewind(bytes),
             }
         }
-        let io = TokioIo::new(io);
         let mut serving = Box::pin(async move {
-            if http2 { serve_http2(io, context, drain).await } else { serve_http1(io, context, begun, drain).await }
+            if http2 {
+                return Ok(streams::serve(io, context, drain).await?);
+            }
+            Ok(serve_http1(TokioIo::new(io), context, begun, drain).await?)
         });
         let result = loop {
             tokio::select! {
@@ -231,7 +242,7 @@ impl Http {
         while let Some(ended) = ended.recv().await {
             ended.settle();
         }
-        Ok(result?)
+        result
     }
 }
 
@@ -244,7 +255,10 @@ async fn serve_http1<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| service::serve(Arc::clone(&context), request));
+    let service = service_fn(move |mut request| {
+        let switch = service::wants_switch(&request).then(|| Switch::Http1(hyper::upgrade::on(&mut request)));
+        service::serve(Arc::clone(&context), request.map(Received::Http1), switch)
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -274,37 +288,4 @@ where
 /// A client that has been silent for too long is let go; that is no error.
 fn ended_well(result: Result<(), hyper::Error>) -> Result<(), hyper::Error> {
     result.or_else(|error| if error.is_timeout() { Ok(()) } else { Err(error) })
-}
-
-async fn serve_http2<IO>(
-    io: TokioIo<Prefixed<Lingering<IO>>>,
-    context: Arc<Context>,
-    drain: drain::Watch,
-) -> Result<(), hyper::Error>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .auto_date_header(false)
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST);
-    // Offered only where the provider is known to have it: a client that is not offered it opens a WebSocket over HTTP/1.1,
-    // and one that is refused it gives up.
-    if context.has_extended_connect() {
-        builder.enable_connect_protocol();
-    }
-    // Boxed: hyper moves this future of some KiB from hand to hand before it is polled, ten times until it is spawned.
-    let service =
-        service_fn(move |request: hyper::Request<Incoming>| Box::pin(service::serve(Arc::clone(&context), request)));
-    let mut connection = pin!(builder.serve_connection(io, service));
-    tokio::select! {
-        biased;
-        result = connection.as_mut() => return result,
-        () = drain.signaled() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
 }

@@ -6,6 +6,8 @@
 mod admit;
 mod exchange;
 mod fingerprint;
+mod gathered;
+mod http2;
 mod opened;
 mod plain;
 mod prefixed;

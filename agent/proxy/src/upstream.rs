@@ -5,7 +5,7 @@ mod connect;
 mod dial;
 mod direct;
 mod error;
-mod peer;
+mod http2;
 mod pool;
 mod send;
 mod wire;

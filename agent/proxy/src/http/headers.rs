@@ -59,7 +59,7 @@ pub(crate) fn joined_lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Opt
 /// HTTP/2 requests carry scheme and authority in the target (RFC 9113 § 8.3.1).
 fn complete_target(parts: &mut request::Parts, host: &str) {
     // A plain CONNECT has an authority and nothing else (RFC 9113 § 8.5).
-    let connect = parts.method == Method::CONNECT && parts.extensions.get::<hyper::ext::Protocol>().is_none();
+    let connect = parts.method == Method::CONNECT && parts.extensions.get::<h2::ext::Protocol>().is_none();
     if connect || (parts.uri.scheme().is_some() && parts.uri.authority().is_some()) {
         return;
     }
@@ -164,7 +164,7 @@ fn judge(name: &HeaderName, value: &HeaderValue, nominated: &[&str], to: Protoco
         return if http1 { connection(value) } else { Fate::Drop };
     }
     if *name == TE {
-        return te(value);
+        return te(value, to);
     }
     if *name == TRANSFER_ENCODING || *name == UPGRADE {
         // hyper frames HTTP/1.1 bodies as this says, so the line can stay as it came.
@@ -194,12 +194,13 @@ fn connection(value: &HeaderValue) -> Fate {
 }
 
 /// We can relay trailers, and no transfer coding but `chunked`.
-fn te(value: &HeaderValue) -> Fate {
+fn te(value: &HeaderValue, to: Protocol) -> Fate {
     let Ok(text) = value.to_str() else { return Fate::Drop };
     let trailers = |token: &str| token.eq_ignore_ascii_case("trailers");
     if !tokens(text).any(trailers) {
         Fate::Drop
-    } else if trailers(text.trim()) {
+    } else if text == "trailers" || (to == Protocol::Http1 && trailers(text.trim())) {
+        // HTTP/2 has it in this one way (RFC 9113 § 8.2.2).
         Fate::Keep
     } else {
         Fate::Replace(HeaderValue::from_static("trailers"))

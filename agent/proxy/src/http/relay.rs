@@ -4,40 +4,73 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
+use http::Response;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::either::Either;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 
 use super::websocket::guarded::{self, Over};
 use super::websocket::{Session, Tapped};
 use crate::exchange::Open;
+use crate::http2::{Received, Switched};
 use crate::upstream::{Lease, Watched, Wire};
 
 /// How long what was relayed last may take to leave.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// A connection or a stream that is about to switch to another protocol.
+pub(super) enum Switch {
+    /// A connection of HTTP/1.1.
+    Http1(OnUpgrade),
+    /// A client's stream, which has switched with its answer.
+    Http2(oneshot::Receiver<Switched>),
+    /// A provider's, which has.
+    Done(Box<Switched>),
+    /// There is none.
+    Never,
+}
+
+impl Switch {
+    /// The provider's.
+    pub(super) fn of(response: &mut Response<Received>) -> Self {
+        if let Received::Http1(_) = response.body() {
+            return Self::Http1(hyper::upgrade::on(response));
+        }
+        match std::mem::replace(response.body_mut(), Received::Nothing) {
+            Received::Switched(switched) => Self::Done(switched),
+            _ => Self::Never,
+        }
+    }
+
+    /// Waits for it. `None` if it does not come about.
+    async fn done(self) -> Option<Either<TokioIo<Upgraded>, Box<Switched>>> {
+        match self {
+            Self::Http1(switch) => Some(Either::Left(TokioIo::new(switch.await.ok()?))),
+            Self::Http2(switched) => Some(Either::Right(Box::new(switched.await.ok()?))),
+            Self::Done(switched) => Some(Either::Right(switched)),
+            Self::Never => None,
+        }
+    }
+}
+
 /// Relays until both sides have closed, and then ends the exchange. The lease is held as long.
-pub(super) async fn relay(
-    client: OnUpgrade,
-    server: OnUpgrade,
-    mut open: Open,
-    session: Option<Box<Session>>,
-    lease: Lease,
-) {
+pub(super) async fn relay(client: Switch, server: Switch, mut open: Open, session: Option<Box<Session>>, lease: Lease) {
     // From here on either direction's end is the other's too.
     lease.switched();
-    let (client, server) = match tokio::join!(client, server) {
-        (Ok(client), Ok(server)) => (client, server),
-        (Err(_), _) => return open.end(Outcome::ClientGone),
-        (_, Err(_)) => return open.end(Outcome::UpstreamFailed(UpstreamFailure::Reset)),
+    let (client, server) = match tokio::join!(client.done(), server.done()) {
+        (Some(client), Some(server)) => (client, server),
+        (None, _) => return open.end(Outcome::ClientGone),
+        (_, None) => return open.end(Outcome::UpstreamFailed(UpstreamFailure::Reset)),
     };
     let wire = Arc::new(Wire::default());
     let mut relayed = Relayed { open, wire: Arc::clone(&wire) };
-    let mut client = Tapped { io: TokioIo::new(client), session };
-    let mut server = Watched::new(TokioIo::new(server), Arc::clone(&wire));
+    let mut client = Tapped { io: client, session };
+    let mut server = Watched::new(server, Arc::clone(&wire));
     let result = match client.session.take() {
         Some(session) if session.is_guarded() => {
             let session = Mutex::new(*session);

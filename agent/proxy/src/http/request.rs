@@ -5,6 +5,7 @@
 
 mod collect;
 
+use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 use tollgate_llm::{Edits, RequestFacts, RequestMeter, Sample};
@@ -22,6 +22,7 @@ use tollgate_llm::{Edits, RequestFacts, RequestMeter, Sample};
 use self::collect::{Ahead, Collected};
 pub(super) use self::collect::{Budget, Collection, DISCARDED, LARGEST, PAUSE, Room, Terms};
 use super::backlog::Backlog;
+use crate::http2::{ReceiveError, Received};
 
 /// How much of a body is kept for a second attempt. Chat requests fit; long contexts go out on connections that need none.
 const KEPT: usize = 256 * 1024;
@@ -38,7 +39,7 @@ pub enum BodyError {
     Client(#[source] h2::Error),
     /// The provider broke its response off.
     #[error("the provider broke its response off: {0}")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] ReceiveError),
     /// A budget is spent that cuts answers, and this one has no room for a word about it.
     #[error("the answer was broken off, as a budget is spent")]
     Cut(#[source] h2::Error),
@@ -48,7 +49,7 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    // hyper resets an HTTP/2 stream with the reason it finds among the sources.
+    // An HTTP/2 stream is reset with the reason found among the sources.
     fn client() -> Self {
         Self::Client(h2::Reason::CANCEL.into())
     }
@@ -70,7 +71,7 @@ pub(crate) struct RequestSource {
 }
 
 struct State {
-    body: Option<Incoming>,
+    body: Option<Received>,
     ended: Option<End>,
     attempt: u32,
     keep: Keep,
@@ -128,7 +129,7 @@ pub(crate) struct Settled {
 }
 
 impl RequestSource {
-    pub(crate) fn new(body: Incoming, meter: RequestMeter) -> Self {
+    pub(crate) fn new(body: Received, meter: RequestMeter) -> Self {
         let state = State {
             body: Some(body),
             ended: None,
@@ -162,7 +163,9 @@ impl RequestSource {
         state.is_sent = false;
         state.keep = if keep { Keep::Kept } else { Keep::Nothing };
         let ahead = state.collected.clone().map(|collected| Ahead::new(collected, state.edits.clone()));
-        RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, ahead, next: 0 }
+        // Its own, as what is kept may be let go of while this is being sent again.
+        let again = state.kept.clone().into();
+        RequestBody { state: Arc::clone(&self.state), attempt: state.attempt, ahead, again, has_begun: false }
     }
 
     /// Whether another attempt would send all that the earlier ones did.
@@ -339,8 +342,10 @@ pub struct RequestBody {
     attempt: u32,
     /// What was collected, until it is sent.
     ahead: Option<Ahead>,
-    /// How many of the kept frames this attempt has sent.
-    next: usize,
+    /// What an earlier attempt has sent, until it is sent again.
+    again: VecDeque<Bytes>,
+    /// It was asked for a frame.
+    has_begun: bool,
 }
 
 impl Body for RequestBody {
@@ -352,6 +357,7 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        this.has_begun = true;
         let mut state = this.state.lock();
         if state.attempt != this.attempt {
             return Poll::Ready(Some(Err(BodyError::given_up())));
@@ -362,28 +368,31 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         this.ahead = None;
-        if let Some(kept) = state.kept.get(this.next) {
-            let kept = kept.clone();
-            this.next += 1;
-            state.is_sent = this.next == state.kept.len() && state.has_ended();
+        if let Some(kept) = this.again.pop_front() {
+            state.is_sent = this.again.is_empty() && state.has_ended();
             return Poll::Ready(Some(Ok(Frame::data(kept))));
         }
         if state.poll_gate(context).is_pending() {
             return Poll::Pending;
         }
         let polled = state.poll_client(context);
-        this.next = state.kept.len();
         state.is_sent |= polled.is_ready() && state.has_ended();
         polled
     }
 
+    /// Known with the last frame, so that HTTP/2 ends the stream with it and not with an empty one after it.
     fn is_end_stream(&self) -> bool {
         let state = self.state.lock();
-        // Ended bodies are asked once more, for the trailers.
-        state.attempt == self.attempt
-            && self.ahead.is_none()
-            && self.next == state.kept.len()
-            && state.body.as_ref().is_some_and(Body::is_end_stream)
+        let has_ended = match (&state.body, &state.ended) {
+            (Some(body), _) => body.is_end_stream(),
+            // Of one known to be empty hyper would take the framing from the head.
+            (None, Some(End::Complete(trailers))) => trailers.is_none() && self.has_begun,
+            (None, _) => false,
+        };
+        has_ended
+            && state.attempt == self.attempt
+            && self.again.is_empty()
+            && self.ahead.as_ref().is_none_or(|ahead| self.has_begun && ahead.is_spent())
     }
 
     /// Never exact: hyper would add a `content-length` that the client did not send.

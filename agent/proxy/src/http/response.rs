@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tollgate_ledger::{Outcome, UpstreamFailure};
 use tollgate_llm::ChunkRemover;
 
@@ -21,6 +20,7 @@ use self::cutting::Piece;
 pub(super) use self::draining::{Draining, Sent};
 use super::request::BodyError;
 use crate::exchange::Open;
+use crate::http2::{ReceiveError, Received};
 use crate::upstream::Lease;
 
 /// What a client is sent.
@@ -38,7 +38,7 @@ pub struct Relayed {
 }
 
 struct Relaying {
-    inner: Incoming,
+    inner: Received,
     open: Open,
     lease: Option<Lease>,
     /// The head says `content-length`, on HTTP/1.1.
@@ -50,7 +50,7 @@ struct Relaying {
 
 /// What most responses have no need of.
 pub(super) struct Rare {
-    read: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+    read: VecDeque<Result<Frame<Bytes>, ReceiveError>>,
     /// Takes out what the client did not ask for.
     remover: Option<ChunkRemover>,
     /// What comes after that which the remover gave at the end.
@@ -66,7 +66,7 @@ pub(super) struct Rare {
 impl Rare {
     /// `read` is what was read of the body before.
     pub(super) fn new(
-        read: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+        read: VecDeque<Result<Frame<Bytes>, ReceiveError>>,
         remover: Option<ChunkRemover>,
         draining: Option<Arc<Draining>>,
     ) -> Self {
@@ -90,10 +90,10 @@ impl Rare {
     }
 }
 
-type Polled = Option<Result<Frame<Bytes>, hyper::Error>>;
+type Polled = Option<Result<Frame<Bytes>, ReceiveError>>;
 
 impl Relayed {
-    pub(super) fn new(inner: Incoming, open: Open, lease: Lease, framed: bool, rare: Rare) -> Self {
+    pub(super) fn new(inner: Received, open: Open, lease: Lease, framed: bool, rare: Rare) -> Self {
         let rare = rare.is_needed().then(|| Box::new(rare));
         Self { relaying: Some(Box::new(Relaying { inner, open, lease: Some(lease), framed, is_cut: false, rare })) }
     }
@@ -238,7 +238,7 @@ impl Relaying {
 }
 
 /// What an error in the middle of a response means.
-fn failure(error: &hyper::Error) -> UpstreamFailure {
+fn failure(error: &ReceiveError) -> UpstreamFailure {
     if error.is_parse() { UpstreamFailure::Protocol } else { UpstreamFailure::Reset }
 }
 

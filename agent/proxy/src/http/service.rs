@@ -12,8 +12,6 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::ext::Protocol as SwitchTo;
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -23,7 +21,7 @@ use tollgate_policy::Refused;
 
 use super::admission::{Stop, admit};
 use super::headers::{Protocol, joined_lines, prepare_response};
-use super::relay::relay;
+use super::relay::{Switch, relay};
 use super::request::RequestSource;
 use super::response::{Cutting, Rare, Relayed, ResponseBody, Sent};
 use super::splice::{self, Answered, Candidate};
@@ -33,6 +31,7 @@ use super::{Connection, Shared};
 use crate::admit::{self, Gate};
 use crate::drain;
 use crate::exchange::{Ended, Exchange, Open, RequestSide};
+use crate::http2::Received;
 use crate::observe::Step;
 use crate::upstream::{Outgoing, SendError, Target, Wish};
 
@@ -132,14 +131,14 @@ fn product(field: &[u8]) -> Option<&str> {
     Some(product).filter(|product| !product.is_empty())
 }
 
-/// Serves one request. Dropped before it is done, the client has gone.
+/// Serves one request. Dropped before it is done, the client has gone. `switch` is there where it wants to [switch](wants_switch).
 pub(super) async fn serve(
     context: Arc<Context>,
-    mut request: Request<Incoming>,
+    request: Request<Received>,
+    switch: Option<Switch>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let begun = Instant::now();
-    context.begun.send_replace(true);
-    let switch = wants_switch(&request).then(|| hyper::upgrade::on(&mut request));
+    context.begun.send_if_modified(|begun| !std::mem::replace(begun, true));
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let call = identify(&context.connection.provider, &parts.method, path);
@@ -221,7 +220,7 @@ fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {
     let from = Protocol::of(parts.version);
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let empty = source.is_empty();
-    let wish = if parts.extensions.get::<SwitchTo>().is_some() { Wish::ExtendedConnect } else { Wish::Plain };
+    let wish = if parts.extensions.get::<h2::ext::Protocol>().is_some() { Wish::ExtendedConnect } else { Wish::Plain };
     // hyper's own handle on a switch, if any, stays with us.
     parts.extensions.remove::<OnUpgrade>();
     let small = empty || length.is_some_and(|length| length <= SMALL);
@@ -229,7 +228,7 @@ fn outgoing(mut parts: request::Parts, source: RequestSource) -> Outgoing {
 }
 
 /// Whether the client asks to go on in another protocol: `Upgrade` in HTTP/1.1, CONNECT in both.
-fn wants_switch<B>(request: &Request<B>) -> bool {
+pub(super) fn wants_switch<B>(request: &Request<B>) -> bool {
     request.method() == Method::CONNECT
         || (request.version() == Version::HTTP_11 && request.headers().contains_key(http::header::UPGRADE))
 }
@@ -249,7 +248,7 @@ fn answer(
     outgoing: &Outgoing,
     call: &Call,
     mut open: Open,
-    switch: Option<OnUpgrade>,
+    switch: Option<Switch>,
     answered: Answered,
 ) -> Response<ResponseBody> {
     let Answered { mut response, lease, read } = answered;
@@ -264,7 +263,7 @@ fn answer(
         exchange.answered(response.status(), response.headers());
     }
     if let Some(client) = client {
-        let server = hyper::upgrade::on(&mut response);
+        let server = Switch::of(&mut response);
         let drain = context.drain.clone();
         let session = open.exchange().and_then(|exchange| {
             let (meter, common) = exchange.switched(&response)?;

@@ -17,7 +17,6 @@ use http::header::{
 use http::{Method, Response, StatusCode, request};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tollgate_llm::{Api, Call, ChunkRemover, Edits, Provider, StreamUsage, names_stream_options};
@@ -25,6 +24,7 @@ use tollgate_llm::{Api, Call, ChunkRemover, Edits, Provider, StreamUsage, names_
 use super::Shared;
 use super::headers::joined_lines;
 use super::request::{Budget, Collection, LARGEST, PAUSE, Room, Terms};
+use crate::http2::{ReceiveError, Received};
 use crate::observe::{Observer, UpstreamEvent};
 use crate::upstream::{Lease, Outgoing, SendError, Target};
 
@@ -122,10 +122,10 @@ pub(super) struct Candidate {
 
 /// What a provider answered.
 pub(super) struct Answered {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<Received>,
     pub(super) lease: Lease,
     /// What was read of the body already.
-    pub(super) read: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+    pub(super) read: VecDeque<Result<Frame<Bytes>, ReceiveError>>,
 }
 
 /// Sends a request, and again as it came if the provider refuses what was edited.
@@ -253,13 +253,13 @@ pub(super) fn may_refuse(status: StatusCode) -> bool {
 
 /// What was read of a response to see whether it refuses the option.
 struct Read {
-    frames: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
+    frames: VecDeque<Result<Frame<Bytes>, ReceiveError>>,
     /// It names the option, and was read to its end.
     is_refusal: bool,
 }
 
 /// Reads a response's body, within bounds, to see whether it names the option. What was read is to be passed on if not.
-async fn read_refusal(body: &mut Incoming) -> Read {
+async fn read_refusal(body: &mut Received) -> Read {
     let (mut frames, mut text) = (VecDeque::new(), Vec::new());
     let deadline = Instant::now() + REFUSAL_TIME;
     let is_whole = loop {

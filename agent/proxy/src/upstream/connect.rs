@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -19,11 +19,11 @@ use tollgate_tls::UpstreamTlsError;
 
 use super::direct::{NotDirect, Stream};
 use super::error::ConnectError;
-use super::peer::Peer;
+use super::http2::Requests;
 use super::wire::{Watched, Wire};
 use super::{Inner, Offer, Target};
 use crate::http::request::RequestBody;
-use crate::http::{MAX_BUFFER, MAX_HEADER_LIST, MAX_HEADERS};
+use crate::http::{MAX_BUFFER, MAX_HEADERS};
 
 /// Addresses tried besides the application's own.
 const OTHER_ADDRESSES: usize = 4;
@@ -33,17 +33,10 @@ const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_TRIES: u32 = 4;
 
-/// What one stream may have in flight towards us: 5 MB/s over 100 ms.
-const STREAM_WINDOW: u32 = 512 * 1024;
-
-/// What a connection may have in flight towards us, which bounds what it makes us hold. An answer that its client does not read
-/// holds one stream's share of it; it takes 32 of them, all of one user, to stop the connection's other answers.
-const CONNECTION_WINDOW: u32 = 32 * STREAM_WINDOW;
-
 /// A connection that was just made.
 pub(super) enum Connected {
     Http1(http1::SendRequest<RequestBody>, Arc<Wire>),
-    Http2(http2::SendRequest<RequestBody>, Arc<Wire>, Arc<Peer>),
+    Http2(Requests, Arc<Wire>),
 }
 
 impl Inner {
@@ -79,10 +72,9 @@ impl Inner {
         let stream = self.tls(target, offer).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             let wire = Arc::new(Wire::default());
-            let io = TokioIo::new(Watched::new(stream, Arc::clone(&wire)));
             let http = |_error| Refused::Error(ConnectError::Http { host: Arc::clone(&target.host) });
-            let (sender, connection) = http2_builder().handshake(io).await.map_err(http)?;
-            Ok(Connected::Http2(sender, wire, Peer::drive(connection)))
+            let requests = Requests::begin(Watched::new(stream, Arc::clone(&wire))).await.map_err(http)?;
+            Ok(Connected::Http2(requests, wire))
         } else {
             http1(stream, target).await
         }
@@ -160,16 +152,6 @@ where
     let (sender, connection) = builder.handshake(io).await.map_err(http)?;
     tokio::spawn(connection.with_upgrades());
     Ok(Connected::Http1(sender, wire))
-}
-
-fn http2_builder() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEADER_LIST);
-    builder
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ use self::lease::Stream;
 use super::Limits;
 use super::connect::Connected;
 use super::error::ConnectError;
-use super::peer::Peer;
+use super::http2::Requests;
 use super::wire::Wire;
 use crate::http::headers::Protocol;
 use crate::http::request::RequestBody;
@@ -77,9 +77,8 @@ struct Idle {
 }
 
 struct Shared {
-    sender: http2::SendRequest<RequestBody>,
+    requests: Requests,
     wire: Arc<Wire>,
-    peer: Arc<Peer>,
     load: Arc<Load>,
     /// When a sweep first found it unused.
     unused: Option<Instant>,
@@ -161,7 +160,7 @@ impl Pool {
 
     fn shared(self: &Arc<Self>, host: &mut Host, key: &Key, count: &mut usize) -> Option<Lease> {
         *count -= host.shared.len();
-        host.shared.retain(Shared::is_alive);
+        host.shared.retain_mut(Shared::is_alive);
         *count += host.shared.len();
         let limit = self.limits.streams_per_connection;
         let free = |shared: &&mut Shared| shared.load.streams.load(Relaxed) < limit.min(shared.capacity());
@@ -172,12 +171,7 @@ impl Pool {
 
     fn lease_shared(self: &Arc<Self>, shared: &Shared, key: &Key) -> Lease {
         let reused = shared.load.served.fetch_add(1, Relaxed) > 0;
-        let mut lease = self.lease(
-            Sender::Http2(shared.sender.clone(), Arc::clone(&shared.peer)),
-            Arc::clone(&shared.wire),
-            key,
-            reused,
-        );
+        let mut lease = self.lease(Sender::Http2(shared.requests.clone()), Arc::clone(&shared.wire), key, reused);
         lease.stream = Some(Stream::new(&shared.load));
         lease
     }
@@ -210,8 +204,8 @@ impl Pool {
                 self.state.lock().agree(key, Protocol::Http1);
                 self.lease(Sender::Http1(sender), wire, key, false)
             }
-            Connected::Http2(sender, wire, peer) => {
-                let shared = Shared { sender, wire, peer, load: Arc::default(), unused: None };
+            Connected::Http2(requests, wire) => {
+                let shared = Shared { requests, wire, load: Arc::default(), unused: None };
                 let lease = self.lease_shared(&shared, key);
                 self.share(key, shared);
                 lease
@@ -223,8 +217,8 @@ impl Pool {
     pub(super) fn insert(self: &Arc<Self>, key: &Key, connected: Connected) {
         match connected {
             http1 @ Connected::Http1(..) => self.adopt(key, http1).give_back(),
-            Connected::Http2(sender, wire, peer) => {
-                self.share(key, Shared { sender, wire, peer, load: Arc::default(), unused: None });
+            Connected::Http2(requests, wire) => {
+                self.share(key, Shared { requests, wire, load: Arc::default(), unused: None });
             }
         }
     }
@@ -261,8 +255,8 @@ impl Pool {
         self.state.lock().extended_connect.contains(host)
     }
 
-    fn learn(&self, host: &Arc<str>, peer: &Peer) {
-        if !peer.has_extended_connect() {
+    fn learn(&self, host: &Arc<str>, requests: &Requests) {
+        if !requests.has_extended_connect() {
             return;
         }
         let known = &mut self.state.lock().extended_connect;
@@ -350,14 +344,14 @@ impl Host {
 }
 
 impl Shared {
-    fn is_alive(&self) -> bool {
-        !self.sender.is_closed() && !self.wire.has_ended()
+    fn is_alive(&mut self) -> bool {
+        !self.requests.is_closed() && !self.wire.has_ended()
     }
 
     /// How many streams the server allows.
     fn capacity(&self) -> usize {
-        // A server that allows none for now will allow some later; hyper waits for that.
-        self.peer.streams().max(1)
+        // A server that allows none for now will allow some later; h2 waits for that.
+        self.requests.streams().max(1)
     }
 
     fn expire(&mut self, now: Instant, limit: Duration) -> bool {

@@ -1,22 +1,22 @@
 //! Sends a request, and repeats it where the provider has not acted on it, or a repeat does no harm (RFC 9110 § 9.2.2).
 
-use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::EXPECT;
 use http::{Request, Response, Version, request};
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::Connected;
 use super::error::{ConnectError, SendError};
+use super::http2::Unanswered;
 use super::pool::{Key, Lease, Need, Sender, Way};
 use super::{Inner, Offer, Target, Upstream};
 use crate::http::headers::{Protocol, prepare_request};
 use crate::http::request::{RequestBody, RequestSource};
 use crate::http::splice::Unasked;
+use crate::http2::{ReceiveError, Received};
 use crate::observe::{Observer, Step, UpstreamEvent};
 
 /// A request that cannot be repeated does not go on a connection unused for longer than this: the server may be closing it.
@@ -59,7 +59,7 @@ impl Upstream {
         target: &Target,
         outgoing: &Outgoing,
         observer: &Arc<dyn Observer>,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<(Response<Received>, Lease), SendError> {
         let (mut stale, mut resent) = (0, false);
         loop {
             let max_idle = (!outgoing.small).then_some(SURELY_ALIVE);
@@ -81,12 +81,14 @@ impl Upstream {
                 }
                 Err(error) => error,
             };
-            if error.message().is_some() && stale < STALE && outgoing.source.can_repeat() {
-                // It was never written, and what an earlier attempt took of its body is still there.
-                stale += 1;
-                continue;
-            }
-            let error = error.into_error();
+            let error = match error {
+                Unanswered::Unsent(_) if stale < STALE && outgoing.source.can_repeat() => {
+                    // What an earlier attempt took of its body is still there.
+                    stale += 1;
+                    continue;
+                }
+                Unanswered::Unsent(error) | Unanswered::Sent(error) => error,
+            };
             // By the clock: the failure may be noticed long after a busy machine should have noticed that it is late.
             let harmless = started.elapsed() < within || outgoing.parts.method.is_idempotent();
             let unseen = lease.is_unprocessed(&error) || (harmless && lease.was_stale(received));
@@ -211,39 +213,43 @@ impl Outgoing {
     }
 }
 
-type TrySendError = hyper::client::conn::TrySendError<Request<RequestBody>>;
-
 impl Lease {
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, TrySendError> {
+    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Received>, Unanswered> {
         match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender, _) => sender.try_send_request(request).await,
+            Sender::Http1(sender) => {
+                let answered = sender.try_send_request(request).await.map(|response| response.map(Received::Http1));
+                answered.map_err(|error| match (error.message().is_some(), error.into_error().into()) {
+                    (true, error) => Unanswered::Unsent(error),
+                    (false, error) => Unanswered::Sent(error),
+                })
+            }
+            Sender::Http2(requests) => requests.send(request).await,
         }
     }
 
     /// Whether the server lets HTTP/2 streams switch protocols. Its first frame says so, which may not be here yet.
-    async fn has_extended_connect(&self) -> bool {
-        let Sender::Http2(sender, peer) = &self.sender else { return false };
+    async fn has_extended_connect(&mut self) -> bool {
+        let Sender::Http2(requests) = &mut self.sender else { return false };
         let deadline = Instant::now() + SETTINGS;
         loop {
-            if peer.has_extended_connect() {
+            if requests.has_extended_connect() {
                 return true;
             }
             let settings_came = self.wire.received() > 0;
-            // hyper's task reads what has been received in the meantime.
+            // The connection's task reads what has been received in the meantime.
             sleep(Duration::from_millis(5)).await;
-            if sender.is_closed() || Instant::now() > deadline {
+            if requests.is_closed() || Instant::now() > deadline {
                 return false;
             }
             if settings_came {
-                return peer.has_extended_connect();
+                return requests.has_extended_connect();
             }
         }
     }
 
     /// Whether the server said of a request that failed like this that it has not acted on it.
-    fn is_unprocessed(&self, error: &hyper::Error) -> bool {
-        let Some(error) = http2_error(error) else { return false };
+    fn is_unprocessed(&self, error: &ReceiveError) -> bool {
+        let ReceiveError::Http2(error) = error else { return false };
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         // GOAWAY fails the streams that it names unprocessed (RFC 9113 § 6.8) while the connection is still up. Once it has
         // ended, every stream fails with the same error, and nothing is proven.
@@ -258,24 +264,14 @@ impl Lease {
     }
 }
 
-fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        source = error.source();
-    }
-    None
-}
-
-fn failed(target: &Target, error: hyper::Error) -> SendError {
+fn failed(target: &Target, error: ReceiveError) -> SendError {
     let host = Arc::clone(&target.host);
-    if let Some(reason) = http2_error(&error).filter(|error| error.is_reset()).and_then(h2::Error::reason) {
-        return SendError::Reset { host, reason };
+    match error {
+        ReceiveError::Http1(error) if error.is_parse() => SendError::Protocol { host, error },
+        ReceiveError::Http2(error) if error.is_reset() => match error.reason() {
+            Some(reason) => SendError::Reset { host, reason },
+            None => SendError::Closed { host },
+        },
+        _ => SendError::Closed { host },
     }
-    if error.is_parse() {
-        return SendError::Protocol { host, error };
-    }
-    SendError::Closed { host }
 }

@@ -170,6 +170,38 @@ async fn an_http1_client_is_translated_for_a_provider_that_speaks_http2_only() {
 }
 
 #[tokio::test]
+async fn a_request_ends_with_its_last_frame_and_not_with_an_empty_one_after_it() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let (seen, mut saw) = mpsc::unbounded_channel();
+    site.serve(&["h2"], move |_, stream| {
+        let seen = seen.clone();
+        async move {
+            let mut connection = accept(stream).await;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let mut body = request.into_body();
+                let (seen, mut lengths) = (seen.clone(), Vec::new());
+                tokio::spawn(async move {
+                    while let Some(data) = body.data().await {
+                        lengths.push(data.expect("open").len());
+                    }
+                    seen.send(lengths).expect("the test waits");
+                    respond.send_response(Response::new(()), true).expect("open");
+                });
+            }
+        }
+    });
+    let mut client = rig.http2().await;
+    // The one is collected before it is sent, the other goes on as it comes.
+    for path in ["/v1/chat/completions", "/v1/files"] {
+        let body = r#"{"model":"gpt-5-mini","messages":[]}"#;
+        let request = Request::post(https(path)).header("content-type", "application/json").body(full(body));
+        patiently(client.send_request(request.expect("a request"))).await.expect("answered");
+        assert_eq!(patiently(saw.recv()).await, Some(vec![body.len()]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn many_requests_at_once_share_one_connection() {
     let site = Site::new().await;
     let rig = Rig::new(&site);
@@ -270,6 +302,43 @@ async fn a_refused_stream_is_sent_again_with_its_body() {
     assert_eq!((response.status(), text(response.into_body()).await), (StatusCode::OK, "again".to_owned()));
     assert_eq!(rig.recorder.record().await.outcome, Outcome::Completed);
     assert_eq!(rig.recorder.events(UpstreamEvent::Resent), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_sent_again_is_whole_however_slowly_it_is_read() {
+    let site = Site::new().await;
+    let limits = Limits { resend_within: Duration::from_millis(100), ..Limits::default() };
+    let rig = Rig::with(&site, site.address(), limits, Vec::new());
+    site.serve(&["h2"], |index, stream| async move {
+        // Once with room for all of it, and once with the least there is.
+        let mut connection = match index {
+            0 => accept(stream).await,
+            _ => h2::server::handshake(stream).await.expect("the proxy speaks HTTP/2"),
+        };
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let mut body = request.into_body();
+            tokio::spawn(async move {
+                if index > 0 {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+                let mut length = 0;
+                while let Some(data) = body.data().await {
+                    let data = data.expect("open");
+                    length += data.len();
+                    body.flow_control().release_capacity(data.len()).expect("open");
+                }
+                if index == 0 {
+                    return respond.send_reset(Reason::REFUSED_STREAM);
+                }
+                let mut sending = respond.send_response(Response::new(()), false).expect("open");
+                sending.send_data(length.to_string().into(), true).expect("open");
+            });
+        }
+    });
+    let mut client = rig.http2().await;
+    let request = Request::post(https("/")).body(full(vec![b'x'; 200_000])).expect("a request");
+    let response = patiently(client.send_request(request)).await.expect("answered");
+    assert_eq!((response.status(), text(response.into_body()).await), (StatusCode::OK, "200000".to_owned()));
 }
 
 #[tokio::test]

@@ -500,3 +500,45 @@ async fn a_stream_that_breaks_off_loses_nothing_of_what_came() {
     assert_eq!(rest, "9\r\ndata: 1\n\n\r\n7\r\ndata: 2\r\n", "and no last chunk");
     assert!(matches!(rig.recorder.record().await.outcome, Outcome::UpstreamFailed(_)));
 }
+
+/// The same beside other streams, whose connection must have sent it before the stream is reset.
+#[tokio::test]
+async fn a_stream_that_breaks_off_loses_nothing_of_what_came_on_a_connection_with_others() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let (arrived, mut arrivals) = unbounded_channel();
+    site.serve(&["http/1.1"], move |_, mut stream| {
+        let arrived = arrived.clone();
+        async move {
+            let waits = read_head(&mut stream).await.starts_with("GET");
+            arrived.send(()).expect("the test waits");
+            if waits {
+                return std::future::pending().await;
+            }
+            expect(&mut stream, ASKED).await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            say(&mut stream, format!("{head}10\r\ndata: 1\n\ndata: 2\r\n")).await;
+        }
+    });
+    let mut client = rig.http2::<Full<Bytes>>().await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut client = client.clone();
+        let request = Request::get(https("/")).body(Full::default()).expect("a request");
+        others.push(tokio::spawn(async move { client.send_request(request).await }));
+        patiently(arrivals.recv()).await.expect("it arrives");
+    }
+    let request = Request::post(https("/v1/chat/completions")).header("content-type", "application/json");
+    let request = request.body(Full::<Bytes>::from(UNASKED)).expect("a request");
+    let mut body = patiently(client.send_request(request)).await.expect("answered").into_body();
+    let mut came = Vec::new();
+    let error = loop {
+        match patiently(body.frame()).await.expect("no orderly end") {
+            Ok(frame) => came.extend_from_slice(&frame.into_data().expect("no trailers")),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(String::from_utf8(came).expect("text"), "data: 1\n\ndata: 2", "then {error}");
+    assert!(matches!(rig.recorder.record().await.outcome, Outcome::UpstreamFailed(_)));
+    others.iter().for_each(tokio::task::JoinHandle::abort);
+}

@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::HeaderMap;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::{Idle, Key, Load, Pool};
 use crate::http::headers::Protocol;
 use crate::http::request::RequestBody;
-use crate::upstream::peer::Peer;
+use crate::upstream::http2::Requests;
 use crate::upstream::wire::Wire;
 
 /// How long an answered HTTP/1.1 connection may take until it can carry another request: its request may still be on its way.
@@ -38,7 +38,7 @@ impl Drop for Stream {
 
 pub(in crate::upstream) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
-    Http2(http2::SendRequest<RequestBody>, Arc<Peer>),
+    Http2(Requests),
 }
 
 /// A connection, or a stream of one, for one request. Dropped, it closes the HTTP/1.1 connection.
@@ -59,7 +59,7 @@ impl Lease {
     pub(crate) fn protocol(&self) -> Protocol {
         match self.sender {
             Sender::Http1(_) => Protocol::Http1,
-            Sender::Http2(..) => Protocol::Http2,
+            Sender::Http2(_) => Protocol::Http2,
         }
     }
 
@@ -83,7 +83,7 @@ impl Lease {
         let Self { sender, wire, key, idle, pool, .. } = self;
         let mut sender = match sender {
             Sender::Http1(sender) => sender,
-            Sender::Http2(_, peer) => return pool.learn(&key.host, &peer),
+            Sender::Http2(requests) => return pool.learn(&key.host, &requests),
         };
         let put = move |sender, pool: &Arc<Pool>| {
             let since = Instant::now();
