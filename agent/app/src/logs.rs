@@ -42,10 +42,16 @@ pub(crate) fn start_quiet(config: &Log) -> WorkerGuard {
     start_at(config, "error").0
 }
 
-/// `TOLLGATE_LOG` overrides the configuration, for one run: `debug`, or `tollgate_proxy=trace,info`.
+/// `TOLLGATE_LOG` overrides the configuration, for one run: `debug`, or `tollgate_proxy=debug,info`.
 fn filter(level: &str) -> EnvFilter {
     let default = level.parse().expect("the names of levels are directives");
-    EnvFilter::builder().with_default_directive(default).with_env_var("TOLLGATE_LOG").from_env_lossy()
+    let asked = std::env::var("TOLLGATE_LOG").unwrap_or_default();
+    // Nothing is said at `trace`, and a filter does not take what is not compiled in.
+    let asked = asked.split(',').map(|one| match one.strip_suffix("trace") {
+        Some(target) if target.is_empty() || target.ends_with('=') => format!("{target}debug"),
+        _ => one.to_owned(),
+    });
+    EnvFilter::builder().with_default_directive(default).parse_lossy(asked.collect::<Vec<_>>().join(","))
 }
 
 fn start_at(config: &Log, level: &str) -> (WorkerGuard, Level) {

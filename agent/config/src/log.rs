@@ -35,8 +35,6 @@ pub enum Level {
     Info,
     /// Why it is done.
     Debug,
-    /// Every step.
-    Trace,
 }
 
 impl Level {
@@ -47,7 +45,6 @@ impl Level {
             Self::Warn => "warn",
             Self::Info => "info",
             Self::Debug => "debug",
-            Self::Trace => "trace",
         }
     }
 }

@@ -150,7 +150,7 @@ fn a_provider_with_a_bad_certificate_is_refused_in_the_callers_dialect() -> Resu
 
 #[test]
 fn nothing_of_the_call_is_in_the_log() -> Result<()> {
-    let (world, agent) = steered("log:\n  level: trace\n")?;
+    let (world, agent) = steered("log:\n  level: debug\n")?;
     for version in ["--http1.1", "--http2"] {
         json(chat(&world, "gpt-4o-mini", false).arg(version).envs(agent.trust_variables()?).run()?)?;
         let url = format!("{CHAT}?key=secret-in-the-query");

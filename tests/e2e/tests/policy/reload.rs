@@ -73,7 +73,7 @@ fn a_new_level_of_the_log_holds_at_once_and_libraries_stay_quiet() -> Result<()>
     let call = || answer(chat(&world, "gpt-4o-mini", false).envs(agent.trust_variables()?).run()?).map(|said| said.1);
     assert_eq!(call()?, 200);
     assert!(!agent.log().contains("\"DEBUG\""), "{}", agent.log());
-    agent.configure("log: { level: trace }")?;
+    agent.configure("log: { level: debug }")?;
     agent.reload();
     until(&agent, "a line about a request", || {
         assert_eq!(call()?, 200);
