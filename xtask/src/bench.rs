@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the agent and the benchmark as they are shipped, and runs it as root; or counts instructions (`--gate`).
+//! `cargo xtask bench`: builds the agent and the benchmark, and runs it as root; or counts instructions (`--gate`).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::setup::{self, Part};
-use crate::{gate, privilege, shell, workspace};
+use crate::{gate, privilege, shell, trained, workspace};
 
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Where the results go; target/bench unless set
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Measure the agent that `cargo xtask build --trained` makes, as it is shipped. It is made first, which takes a quarter of an hour
+    #[arg(long, conflicts_with_all = ["list", "gate"])]
+    trained: bool,
     /// Count instructions and compare them with the baseline instead: what CI does, where seconds tell nothing
     #[arg(long, conflicts_with_all = ["quick", "only", "contenders", "rounds", "list", "out"])]
     gate: bool,
@@ -44,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ensure!(tally.failed == 0, "more instructions than the baseline has");
         return Ok(());
     }
+    let trained = if args.trained { Some(trained::build()?) } else { None };
     setup::ensure(&[Part::Build, Part::Test, Part::Bench])?;
     shell::step("Building the agent and the benchmark, optimised");
     let mut build = workspace::cargo("build");
@@ -55,6 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     privilege::announce("the benchmark loads kernel programs and makes network namespaces")?;
     let mut bench = privilege::as_root(program);
+    if let Some(agent) = trained {
+        bench.env("TOLLGATE_BIN", agent);
+    }
     bench.args(args.quick.then_some("--quick"));
     for (option, names) in [("--only", &args.only), ("--contenders", &args.contenders)] {
         bench.args((!names.is_empty()).then(|| format!("{option}={}", names.join(","))));

@@ -14,6 +14,7 @@ mod privilege;
 mod setup;
 mod shell;
 mod test;
+mod trained;
 mod workspace;
 
 use std::process::ExitCode;

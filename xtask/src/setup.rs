@@ -3,6 +3,7 @@
 
 pub(crate) mod debian;
 pub(crate) mod folder;
+pub(crate) mod llvm_tools;
 mod rivals;
 mod rust_source;
 mod tool;
@@ -34,6 +35,8 @@ pub(crate) enum Part {
     Gate,
     /// The benchmark: load generators and what Tollgate is compared with
     Bench,
+    /// Building the agent from what was seen of it at work
+    Trained,
     /// Dependency rules
     Check,
     /// Fuzzing, where there is a nightly compiler
@@ -114,6 +117,7 @@ fn missing(parts: &[Part]) -> Vec<Missing> {
                 missing.extend(rivals::missing());
             }
             Part::Clients => missing.extend(clients::missing()),
+            Part::Trained => missing.extend(llvm_tools::missing()),
             Part::Check => missing.extend(tool::CARGO_DENY.missing()),
             Part::Fuzz => missing.extend(tool::CARGO_FUZZ.missing()),
         }
