@@ -21,6 +21,8 @@ pub(crate) fn build() -> Result<PathBuf> {
     if counted.exists() {
         fs::remove_dir_all(&counted).with_context(|| format!("cannot empty {}", counted.display()))?;
     }
+    // Ours, though what root's agent leaves in it is root's.
+    fs::create_dir_all(&counted).with_context(|| format!("cannot make {}", counted.display()))?;
     shell::step("Building the benchmark, and the agent to be watched (some minutes)");
     let mut bench = workspace::cargo("build");
     shell::run(bench.args(["--release", "--package=tollgate-bench", "--bins"]))?;
