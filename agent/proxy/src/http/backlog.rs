@@ -1,7 +1,7 @@
 //! Frames that were handed on and are yet to be looked at.
 //!
-//! The promise is that no frame waits for the meter. A body hands each frame to hyper at once and keeps a reference here. When
-//! it has nothing more to hand on, it first lets hyper flush (wake, return `Pending`), and looks on the next poll.
+//! The promise is that no frame waits for the meter. A body hands each frame on at once and keeps a reference here. When it has
+//! nothing more to hand on, it first lets the connection flush (wake, return `Pending`), and looks on the next poll.
 
 use std::collections::VecDeque;
 use std::task::Context;

@@ -153,7 +153,7 @@ impl Relaying {
         if let Some(rare) = &mut self.rare
             && let Some(after) = rare.after.take()
         {
-            // An error throws away what hyper has not flushed.
+            // An error throws away what the connection has not flushed.
             if matches!(after, Some(Err(_))) && !std::mem::replace(&mut rare.flushed, true) {
                 rare.after = Some(after);
                 context.waker().wake_by_ref();
