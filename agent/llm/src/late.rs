@@ -2,8 +2,9 @@
 //!
 //! What SDKs make of an error inside of a stream was read in their sources, as of 2026-11-23: openai-python and openai-node raise on a
 //! chunk with `error`, also in Responses; anthropic-sdk-* on an event called `error`; google-genai (Python, Go, JavaScript) on a bare
-//! object with `error` between the events, which is how Google sends it; AWS's on a frame that is an exception; ollama-python on a line
-//! with `error`. Cohere (`finish_reason`) and Mistral (`conversation.response.error`) say it in an event.
+//! object with `error` between the events, which is how Google sends it, and in JavaScript only if one read of the body gave it and
+//! nothing else; AWS's on a frame that is an exception; ollama-python on a line with `error`. Cohere (`finish_reason`) and Mistral
+//! (`conversation.response.error`) say it in an event.
 
 mod elements;
 mod lines;

@@ -29,6 +29,15 @@ pub enum ResponseBody {
     Own(Full<Bytes>),
     /// The provider's.
     Relayed(Relayed),
+    /// Our own words at the end of the provider's.
+    Ending(Ending),
+}
+
+/// Words that are a chunk of their own over HTTP/1.1, in a TLS record of their own if the client reads as fast as we write:
+/// google-genai for JavaScript knows an error by its being all that one read gave (seen in 1.0 to 2.32).
+pub struct Ending {
+    words: Bytes,
+    flushed: bool,
 }
 
 /// The body of a provider's response.
@@ -43,8 +52,8 @@ struct Relaying {
     lease: Option<Lease>,
     /// The head says `content-length`, on HTTP/1.1.
     framed: bool,
-    /// It was ended before its end, and nothing more is to be asked of it.
-    is_cut: bool,
+    /// It was ended before its end, and nothing more is to be asked of it. What is to be said instead; nothing if it is broken off.
+    cut: Option<Bytes>,
     rare: Option<Box<Rare>>,
 }
 
@@ -95,7 +104,7 @@ type Polled = Option<Result<Frame<Bytes>, ReceiveError>>;
 impl Relayed {
     pub(super) fn new(inner: Received, open: Open, lease: Lease, framed: bool, rare: Rare) -> Self {
         let rare = rare.is_needed().then(|| Box::new(rare));
-        Self { relaying: Some(Box::new(Relaying { inner, open, lease: Some(lease), framed, is_cut: false, rare })) }
+        Self { relaying: Some(Box::new(Relaying { inner, open, lease: Some(lease), framed, cut: None, rare })) }
     }
 }
 
@@ -207,15 +216,14 @@ impl Relaying {
             Ok(data) => cutting.pass(data, self.open.exchange()),
             Err(frame) => return Ok(frame),
         };
-        if let Piece::Passes(data) = piece {
-            return Ok(Frame::data(data));
-        }
-        self.is_cut = true;
+        let (passed, words) = match piece {
+            Piece::Passes(data) => return Ok(Frame::data(data)),
+            Piece::Last(data, words) => (Ok(Frame::data(data)), words),
+            Piece::Broken => (Err(BodyError::cut()), Bytes::new()),
+        };
+        self.cut = Some(words);
         self.open.end(Outcome::Cut);
-        match piece {
-            Piece::Last(data) => Ok(Frame::data(data)),
-            Piece::Passes(_) | Piece::Broken => Err(BodyError::cut()),
-        }
+        passed
     }
 
     /// Whether a budget is spent that would have cut it, had its client not left.
@@ -247,17 +255,29 @@ impl Body for ResponseBody {
     type Error = BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
+        let body = self.get_mut();
+        match body {
             Self::Own(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::Relayed(Relayed { relaying: relaying @ Some(_) }) => {
                 let polled = relaying.as_mut().expect("as matched").poll(context);
-                if relaying.as_ref().is_some_and(|relaying| relaying.is_cut) {
-                    // Dropped, it tells the provider to stop.
-                    *relaying = None;
+                let Some(words) = relaying.as_mut().and_then(|relaying| relaying.cut.take()) else { return polled };
+                // Dropped, the rest tells the provider to stop.
+                *body = Self::Ending(Ending { words, flushed: false });
+                match polled {
+                    Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {
+                        Pin::new(body).poll_frame(context)
+                    }
+                    polled => polled,
                 }
-                polled
             }
             Self::Relayed(Relayed { relaying: None }) => Poll::Ready(None),
+            Self::Ending(Ending { words, .. }) if words.is_empty() => Poll::Ready(None),
+            Self::Ending(Ending { flushed: flushed @ false, .. }) => {
+                *flushed = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Self::Ending(Ending { words, .. }) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(words))))),
         }
     }
 
@@ -266,6 +286,7 @@ impl Body for ResponseBody {
             Self::Own(body) => body.is_end_stream(),
             // Of a body known to be empty hyper takes the `content-length` away, to write its own after all other fields.
             Self::Relayed(relayed) => relayed.relaying.as_ref().is_none_or(|it| it.has_ended() && !it.framed),
+            Self::Ending(ending) => ending.words.is_empty(),
         }
     }
 
@@ -273,7 +294,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => body.size_hint(),
-            Self::Relayed(_) => SizeHint::default(),
+            Self::Relayed(_) | Self::Ending(_) => SizeHint::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tollgate_ledger::{Outcome, Record, UpstreamFailure};
 use tollgate_llm::{Catalogue, Dialect, Provider, UsageSource};
@@ -330,6 +331,38 @@ async fn a_stream_that_spends_its_budget_ends_with_a_whole_event_and_the_error_i
             assert_cut(&rig.recorder.record().await, &about);
             let cut = Notice::Cut { budget: "answers".into() };
             assert_eq!(rig.recorder.notices().iter().filter(|notice| **notice == cut).count(), 1, "{about}");
+        }
+    }
+}
+
+/// google-genai for JavaScript knows it by its being all that a read of the body gave, and Node reads chunk by chunk.
+#[tokio::test]
+async fn the_words_at_the_end_are_a_chunk_of_their_own_wherever_the_provider_cut_its_events() {
+    for size in [61, 333, 4096] {
+        for form in forms() {
+            let site = Site::new().await;
+            let mut rig = under(&site, OnExhausted::Cut);
+            rig.provider = whose(form.provider);
+            let _stops = endless(site, "http/1.1", &form, size, CHUNKED);
+            let (mut stream, _) = rig.client(false).await;
+            let body = form.request.to_string();
+            let head = format!("POST {} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n", form.path);
+            say(&mut stream, format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await;
+            read_head(&mut stream).await;
+            let mut answer = Vec::new();
+            patiently(stream.read_to_end(&mut answer)).await.expect("an answer");
+            let (mut rest, mut chunks) = (&answer[..], Vec::new());
+            while !rest.is_empty() {
+                let line = rest.windows(2).position(|pair| pair == b"\r\n").expect("a chunk's size");
+                let size = std::str::from_utf8(&rest[..line]).expect("ASCII");
+                let size = usize::from_str_radix(size, 16).expect("a size");
+                chunks.push(&rest[line + 2..line + 2 + size]);
+                rest = &rest[line + 2 + size + 2..];
+            }
+            let [.., words, []] = &chunks[..] else { panic!("{}: {} chunks", form.path, chunks.len()) };
+            let (event, used) = (form.read)(words).unwrap_or_else(|| panic!("{} in {size}: {words:?}", form.path));
+            assert_eq!(used, words.len(), "{} in {size}", form.path);
+            assert!((form.error)(&event).is_some(), "{} in {size}: {event}", form.path);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use tollgate_llm::{Boundary, Call};
@@ -30,8 +30,8 @@ pub(in crate::http) struct Cutting {
 pub(super) enum Piece {
     /// It goes on.
     Passes(Bytes),
-    /// This is the last of the answer.
-    Last(Bytes),
+    /// This is the last that is passed on, and then come our words.
+    Last(Bytes, Bytes),
     /// The answer breaks off here.
     Broken,
 }
@@ -77,8 +77,6 @@ impl Cutting {
         };
         exchange.rule = Some(Arc::clone(&spent.name));
         let Some((boundary, rest)) = rest else { return Piece::Broken };
-        let mut last = BytesMut::from(&data[..rest]);
-        last.extend_from_slice(&boundary.end(&in_words(spent)));
-        Piece::Last(last.freeze())
+        Piece::Last(data.slice(..rest), boundary.end(&in_words(spent)))
     }
 }

@@ -107,7 +107,7 @@ async fn wait_on(sending: Sending, mut open: Open, until: Instant, limit: u64, r
     }
     let rare = Some(Box::new(Rare::new(read, None, None)));
     let inner = response.into_body();
-    let relaying = Relaying { inner, open, lease: Some(lease), framed: false, is_cut: false, rare };
+    let relaying = Relaying { inner, open, lease: Some(lease), framed: false, cut: None, rare };
     read_on(Box::new(relaying), until, limit, room).await;
 }
 
