@@ -36,7 +36,7 @@ pub use price::{Asked, PRICES_FROM, Pointed, Price, PriceStatus, Prices, Unprice
 pub use refusal::{Allowance, PolicyRefusal, RefusalBody, RefusalCause, refusal};
 pub use request::{Caching, RequestFacts, RequestMeter};
 pub use response::{ResponseFacts, ResponseMeter, Unmetered, Untold};
-pub use splice::{ChunkRemover, Splicer, names_stream_options};
+pub use splice::{ChunkRemover, Splicer, mentions_stream, names_stream_options};
 pub use usage::{ServiceTier, Usage, UsageSource};
 pub use websocket::{
     CloseCode, Held, HeldMessage, Sender, SocketAsk, SocketError, SocketEvent, SocketGaps, SocketHold, SocketMeter,

@@ -8,6 +8,7 @@ mod chunk;
 pub(crate) mod grammar;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use memchr::memmem;
 
@@ -20,6 +21,14 @@ const OPTIONS: &str = r#"{"include_usage":true}"#;
 const FIRST: &str = r#""include_usage":true"#;
 const NEXT: &str = r#","include_usage":true"#;
 const TRUE: &str = "true";
+
+static STREAM: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\"stream\""));
+
+/// Whether a request's whole body so much as mentions a stream. In most there is nothing to edit for that they do not, which is found
+/// out sooner than by reading them.
+pub fn mentions_stream(body: &[u8]) -> bool {
+    STREAM.find(body).is_some()
+}
 
 /// Whether an error's body is about the option: a server that does not know it names it.
 pub fn names_stream_options(body: &[u8]) -> bool {

@@ -2,7 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
@@ -29,6 +31,16 @@ const STREAMS: usize = 100;
 #[derive(Clone)]
 pub(super) struct Requests {
     inner: SendRequest<Bytes>,
+    known: Arc<Known>,
+}
+
+/// What the pool asks of a connection for each request. h2 would have to be asked under its lock, which is held while a connection
+/// sends; and the pool has a lock of its own, which all requests wait for.
+struct Known {
+    /// It takes no more requests: it has ended, or has refused one.
+    is_closed: AtomicBool,
+    /// How many streams the server allows.
+    streams: AtomicUsize,
 }
 
 /// Why a request got no answer.
@@ -55,13 +67,14 @@ impl Requests {
             .enable_push(false)
             .handshake(io)
             .await?;
-        tokio::spawn(Driver { connection, outbox, has_waited: false });
-        Ok(Self { inner })
+        let known = Arc::new(Known { is_closed: AtomicBool::new(false), streams: AtomicUsize::new(STREAMS) });
+        tokio::spawn(Driver { connection, outbox, has_waited: false, known: Arc::clone(&known) });
+        Ok(Self { inner, known })
     }
 
     /// How many streams the server allows.
     pub(super) fn streams(&self) -> usize {
-        self.inner.current_max_send_streams()
+        self.known.streams.load(Relaxed)
     }
 
     /// Whether the server lets streams switch protocols (RFC 8441 § 3).
@@ -69,14 +82,19 @@ impl Requests {
         self.inner.is_extended_connect_protocol_enabled()
     }
 
-    /// Whether the connection takes no more requests: it has ended, or the server has said that it will.
-    pub(super) fn is_closed(&mut self) -> bool {
-        matches!(self.inner.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+    /// Whether the connection takes no more requests: it has ended, or has refused one since the server said that it will. That one
+    /// was not sent, and goes on another.
+    pub(super) fn is_closed(&self) -> bool {
+        self.known.is_closed.load(Relaxed)
     }
 
     /// Sends a request and waits for the head of its answer. What is left of the request then goes on without being waited for.
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Received>, Unanswered> {
-        let unsent = |error: h2::Error| Unanswered::Unsent(error.into());
+        let known = Arc::clone(&self.known);
+        let unsent = |error: h2::Error| {
+            known.is_closed.store(true, Relaxed);
+            Unanswered::Unsent(error.into())
+        };
         let sent = |error: h2::Error| Unanswered::Sent(error.into());
         poll_fn(|task| self.inner.poll_ready(task)).await.map_err(unsent)?;
         let (head, body) = request.into_parts();
@@ -120,6 +138,7 @@ struct Driver<IO> {
     outbox: Outbox<IO>,
     /// Whether the others had their turn since this was woken.
     has_waited: bool,
+    known: Arc<Known>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
@@ -135,6 +154,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
         self.has_waited = false;
         let polled = Pin::new(&mut self.connection).poll(context);
         self.outbox.send(context);
+        self.known.streams.store(self.connection.max_concurrent_send_streams(), Relaxed);
+        if polled.is_ready() {
+            self.known.is_closed.store(true, Relaxed);
+        }
         polled.map(drop)
     }
 }

@@ -160,7 +160,7 @@ impl Pool {
 
     fn shared(self: &Arc<Self>, host: &mut Host, key: &Key, count: &mut usize) -> Option<Lease> {
         *count -= host.shared.len();
-        host.shared.retain_mut(Shared::is_alive);
+        host.shared.retain(Shared::is_alive);
         *count += host.shared.len();
         let limit = self.limits.streams_per_connection;
         let free = |shared: &&mut Shared| shared.load.streams.load(Relaxed) < limit.min(shared.capacity());
@@ -344,7 +344,7 @@ impl Host {
 }
 
 impl Shared {
-    fn is_alive(&mut self) -> bool {
+    fn is_alive(&self) -> bool {
         !self.requests.is_closed() && !self.wire.has_ended()
     }
 

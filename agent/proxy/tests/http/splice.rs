@@ -373,6 +373,20 @@ async fn a_body_that_comes_byte_by_byte_is_edited() {
     assert_eq!(arrivals.recv().await.expect("it arrived").body, ASKED);
 }
 
+#[tokio::test]
+async fn a_body_in_chunks_of_a_byte_that_come_at_once_is_edited() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let mut arrivals = provider(site, &["http/1.1"]);
+    let (mut client, _) = rig.client(false).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let chunks: String = UNASKED.chars().map(|character| format!("1\r\n{character}\r\n")).collect();
+    say(&mut client, format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")).await;
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert_eq!(arrivals.recv().await.expect("it arrived").body, ASKED);
+}
+
 /// It may wait for an answer to what it has sent.
 #[tokio::test]
 async fn a_client_that_pauses_within_its_request_is_not_kept_from_its_provider() {

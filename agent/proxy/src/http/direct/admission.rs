@@ -4,13 +4,13 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tollgate_llm::{Call, Clamp, Edits, Splicer};
+use tollgate_llm::{Call, Clamp, Edits, Splicer, mentions_stream};
 use tollgate_policy::Refused;
 
 use super::client::Client;
 use super::head::RequestHead;
 use super::sending::Sending;
-use super::turn::{STREAM, collect};
+use super::turn::collect;
 use crate::admit::{self, Gate, PATIENCE, Unreadable, unreadable};
 use crate::exchange::{DirectRequest, Exchange, Open};
 use crate::http::request::Room;
@@ -194,11 +194,8 @@ impl Read {
             return Err(Short::Unreadable(Unreadable::TooLarge));
         }
         let body = &client.input[head.length..at];
-        if !is_chunked && let Some(splicer) = &mut self.splicer {
-            // Most requests do not so much as mention a stream, and finding that out is quicker than reading them.
-            if STREAM.find(body).is_some() {
-                splicer.push(body);
-            }
+        if let Some(splicer) = self.splicer.as_mut().filter(|_| !is_chunked && mentions_stream(body)) {
+            splicer.push(body);
         }
         Ok(())
     }

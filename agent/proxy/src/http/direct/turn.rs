@@ -1,18 +1,17 @@
 //! One request of a client and its answer.
 
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
-use memchr::memmem::Finder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tollgate_ledger::{Outcome, UpstreamFailure};
-use tollgate_llm::{Call, Edits, Splicer, identify};
+use tollgate_llm::{Call, Edits, Splicer, identify, mentions_stream};
 use tollgate_policy::Refused;
 
 use super::admission::{Admitted, admit};
@@ -30,9 +29,6 @@ use crate::upstream::{Direct, NotDirect, SendError};
 
 /// Bodies that are surely kept whole for a second attempt.
 const SMALL: u64 = 128 * 1024;
-
-/// Without it, a request asks for no stream. Nobody escapes these letters.
-pub(super) static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"stream\""));
 
 /// How much memory is asked for on a client's word for what it will send. Until it is written to, it is none.
 const ANNOUNCED: u64 = 512 * 1024;
@@ -113,8 +109,7 @@ where
     loop {
         let body = &client.input[at..];
         let is_here = framing.is_done_by(body);
-        if is_here && STREAM.find(body).is_none() {
-            // Most requests do not so much as mention a stream, and finding that out is quicker than reading them.
+        if is_here && !mentions_stream(body) {
             break;
         }
         if is_here || head.content_length.is_none() {

@@ -2,14 +2,18 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tollgate_llm::{Edits, RequestFacts, RequestMeter, Splicer};
+use tollgate_llm::{Edits, RequestFacts, RequestMeter, Splicer, mentions_stream};
 
-use super::{Keep, RequestSource, State};
+use super::{BodyError, Keep, RequestSource, State};
 use crate::admit::Unreadable;
 
 /// The largest body that is collected. Those with images in them are larger, and go on as they come.
@@ -147,12 +151,12 @@ impl RequestSource {
         self.state.lock().keep = Keep::Collected;
         let mut collecting = Collecting::new(terms, budget);
         let collection = loop {
-            let next = poll_fn(|context| self.state.lock().poll_client(context));
-            match timeout(terms.pause, next).await {
+            match self.next(terms.pause).await {
                 Ok(Some(Ok(frame))) => {
                     // Trailers are kept with the state.
                     let Ok(data) = frame.into_data() else { break Collection::Whole(None) };
-                    if let Err(why) = collecting.add(data) {
+                    let is_last = self.state.lock().has_ended();
+                    if let Err(why) = collecting.add(data, is_last) {
                         break Collection::Part(why);
                     }
                 }
@@ -169,6 +173,16 @@ impl RequestSource {
             Collection::Whole(splicer.and_then(Splicer::finish).map(Edits::from))
         } else {
             collection
+        }
+    }
+
+    /// What the client sends next, if it does not pause for too long.
+    async fn next(&self, pause: Duration) -> Result<Option<Result<Frame<Bytes>, BodyError>>, Elapsed> {
+        let mut next = poll_fn(|context| self.state.lock().poll_client(context));
+        // What is here needs no clock.
+        match poll_fn(|context| Poll::Ready(next.poll_unpin(context))).await {
+            Poll::Ready(next) => Ok(next),
+            Poll::Pending => timeout(pause, next).await,
         }
     }
 
@@ -242,8 +256,16 @@ impl<'a> Collecting<'a> {
         Self { terms, budget, splicer: terms.asks_usage.then(Splicer::default), room: None, first, bytes, last }
     }
 
-    /// The error says why not to go on, where somebody may need to go on.
-    fn add(&mut self, data: Bytes) -> Result<(), Option<Unreadable>> {
+    /// `is_last` says that there is nothing after it. The error says why not to go on, where somebody may need to go on.
+    fn add(&mut self, data: Bytes, is_last: bool) -> Result<(), Option<Unreadable>> {
+        if is_last && self.first.is_empty() && self.bytes.is_empty() && !mentions_stream(&data) {
+            self.splicer = None;
+            if !self.terms.is_needed {
+                // It goes on as it came, and needs no room.
+                self.last = data;
+                return Err(None);
+            }
+        }
         if let Err(why) = self.fits(data.len()) {
             self.last = data;
             return Err(Some(why));
@@ -296,9 +318,9 @@ mod tests {
         let body = |length: usize| Bytes::from(format!("{{{}", " ".repeat(length - 1)));
         let terms = |length, is_needed| Terms { length, largest: LARGEST, pause: PAUSE, asks_usage: true, is_needed };
         let mut first = Collecting::new(terms(Some(80), false), &budget);
-        assert!(first.add(body(40)).is_ok() && first.add(Bytes::from_static(&[b' '; 40])).is_ok());
+        assert!(first.add(body(40), false).is_ok() && first.add(Bytes::from_static(&[b' '; 40]), true).is_ok());
         let mut second = Collecting::new(terms(None, false), &budget);
-        assert_eq!(second.add(body(30)), Err(Some(Unreadable::NoRoom)));
+        assert_eq!(second.add(body(30), false), Err(Some(Unreadable::NoRoom)));
         let (collected, _) = second.end();
         assert_eq!((collected.bytes.len(), collected.last.len()), (0, 30), "what came is kept");
         let (collected, _) = first.end();
@@ -307,12 +329,21 @@ mod tests {
         assert_eq!(budget.room.available_permits(), 100);
         let large = Budget::default();
         let mut third = Collecting::new(terms(None, false), &large);
-        assert_eq!(third.add(body(LARGEST)), Ok(()));
-        assert_eq!(third.add(Bytes::from_static(b" ")), Err(Some(Unreadable::TooLarge)), "each has its bound");
+        assert_eq!(third.add(body(LARGEST), false), Ok(()));
+        assert_eq!(third.add(Bytes::from_static(b" "), false), Err(Some(Unreadable::TooLarge)), "each has its bound");
         let mut odd = Collecting::new(terms(None, false), &large);
-        assert_eq!(odd.add(Bytes::from_static(b"[")), Err(None), "there is nothing to edit");
+        assert_eq!(odd.add(Bytes::from_static(b"["), false), Err(None), "there is nothing to edit");
         let mut needed = Collecting::new(terms(None, true), &large);
-        assert_eq!(needed.add(Bytes::from_static(b"[")), Ok(()), "but somebody to read it");
+        assert_eq!(needed.add(Bytes::from_static(b"["), false), Ok(()), "but somebody to read it");
+        let one_piece = |is_needed, text: &'static str| {
+            let mut collecting = Collecting::new(terms(None, is_needed), &large);
+            let added = collecting.add(Bytes::from_static(text.as_bytes()), true);
+            (added, collecting.splicer.is_some(), large.room.available_permits() < TOTAL)
+        };
+        drop((third, odd, needed));
+        assert_eq!(one_piece(false, "{}"), (Err(None), false, false), "without a stream there is nothing to edit");
+        assert_eq!(one_piece(true, "{}"), (Ok(()), false, true));
+        assert_eq!(one_piece(false, r#"{"stream":true}"#), (Ok(()), true, true));
     }
 
     #[test]
