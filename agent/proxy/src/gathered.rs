@@ -33,6 +33,8 @@ pub(crate) struct Outbox<IO> {
 struct Shared<IO> {
     io: IO,
     gathered: BytesMut,
+    /// How much was gathered the last time. As much is made room for at once, and not piece by piece.
+    last: usize,
     /// Something was written since the connection was flushed.
     is_unflushed: bool,
     /// Why sending failed. The next write fails for it.
@@ -42,7 +44,7 @@ struct Shared<IO> {
 /// Makes `io` one that gathers.
 pub(crate) fn gather<IO: AsyncWrite>(io: IO) -> (Gathered<IO>, Outbox<IO>) {
     let is_vectored = io.is_write_vectored();
-    let shared = Shared { io, gathered: BytesMut::new(), is_unflushed: false, failed: None };
+    let shared = Shared { io, gathered: BytesMut::new(), last: 0, is_unflushed: false, failed: None };
     let shared = Arc::new(Mutex::new(shared));
     (Gathered { shared: Arc::clone(&shared), is_vectored }, Outbox { shared })
 }
@@ -79,6 +81,9 @@ impl<IO: AsyncWrite + Unpin> Shared<IO> {
                 return Poll::Ready(Ok(written - gathered));
             }
         }
+        if self.gathered.is_empty() {
+            self.gathered.reserve(self.last.max(length));
+        }
         for piece in pieces {
             self.gathered.extend_from_slice(piece);
         }
@@ -97,6 +102,9 @@ impl<IO: AsyncWrite + Unpin> Shared<IO> {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.gathered.is_empty() {
+            self.last = self.gathered.len();
+        }
         while !self.gathered.is_empty() {
             let written = ready!(self.poll_write_through(context, &[]))?;
             self.gathered.advance(written);

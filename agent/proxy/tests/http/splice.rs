@@ -380,7 +380,7 @@ async fn a_body_in_chunks_of_a_byte_that_come_at_once_is_edited() {
     let mut arrivals = provider(site, &["http/1.1"]);
     let (mut client, _) = rig.client(false).await;
     let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nConnection: close\r\n";
-    let chunks: String = UNASKED.chars().map(|character| format!("1\r\n{character}\r\n")).collect();
+    let chunks = UNASKED.chars().fold(String::new(), |chunks, character| chunks + &format!("1\r\n{character}\r\n"));
     say(&mut client, format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")).await;
     let answer = read_to_end(&mut client).await;
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
