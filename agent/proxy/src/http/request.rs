@@ -296,6 +296,9 @@ impl State {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.passed(data);
+                    if self.body.as_ref().is_some_and(Body::is_end_stream) {
+                        self.end(End::Complete(None));
+                    }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     let keeps = self.keep != Keep::Nothing;
                     self.lost |= !keeps;

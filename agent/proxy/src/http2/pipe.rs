@@ -14,8 +14,8 @@ use crate::http::BodyError;
 pub(crate) struct Pipe<B> {
     body: B,
     stream: SendStream<Bytes>,
-    /// What is to be sent once the peer has room for it, and whether it is the last.
-    waiting: Option<(Bytes, bool)>,
+    /// What is to be sent once the peer has room for it.
+    waiting: Option<Bytes>,
 }
 
 /// The stream has ended before the body: there is nobody to tell.
@@ -37,24 +37,25 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pipe<B> {
             if self.waiting.is_some() {
                 ready!(self.poll_room(context))?;
             }
-            if let Some((data, is_last)) = self.waiting.take() {
-                self.stream.send_data(data, is_last)?;
-                if is_last {
-                    return Poll::Ready(Ok(()));
-                }
+            if let Some(data) = self.waiting.take() {
+                self.stream.send_data(data, false)?;
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
                 return self.stream.poll_reset(context)?.map(|_reason| Err(Ended));
             };
             match frame.map(|frame| frame.map(Frame::into_data)) {
+                // It may as well wait in h2.
+                Some(Ok(Ok(data))) if self.body.is_end_stream() => {
+                    self.stream.send_data(data, true)?;
+                    return Poll::Ready(Ok(()));
+                }
                 Some(Ok(Ok(data))) => {
-                    let is_last = self.body.is_end_stream();
                     // Room for one byte, whatever there is: claimed at the connection's, it is missing to its other streams. What
                     // is sent beyond the peer's room waits in h2, which asks for the rest.
                     if !data.is_empty() {
                         self.stream.reserve_capacity(1);
                     }
-                    self.waiting = Some((data, is_last));
+                    self.waiting = Some(data);
                 }
                 Some(Ok(Err(frame))) => {
                     let Ok(trailers) = frame.into_trailers() else { continue };
@@ -76,7 +77,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Pipe<B> {
 
     /// Waits until the peer has room for what waits.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        let is_empty = self.waiting.as_ref().is_none_or(|(data, _)| data.is_empty());
+        let is_empty = self.waiting.as_ref().is_none_or(Bytes::is_empty);
         while !is_empty && self.stream.capacity() == 0 {
             if ready!(self.stream.poll_capacity(context)).ok_or(Ended)?? > 0 {
                 break;
