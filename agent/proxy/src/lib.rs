@@ -13,6 +13,7 @@ mod plain;
 mod prefixed;
 mod settle;
 mod socket;
+mod together;
 
 pub mod accept;
 pub mod connection;

@@ -25,6 +25,7 @@ use super::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW, STREAMS};
 use crate::drain;
 use crate::gathered::gather;
 use crate::http2::{Pipe, Received, SEND_BUFFER, Switched};
+use crate::together::together;
 
 /// Serves it to its end, which is soon after `drain` begins.
 pub(super) async fn serve<IO>(io: IO, context: Arc<Context>, drain: drain::Watch) -> Result<(), h2::Error>
@@ -71,19 +72,36 @@ where
         }
     };
     let mut signal = pin!(drain.signaled());
-    let mut is_draining = false;
-    poll_fn(|task| {
-        turn.fetch_add(1, Relaxed);
-        let mut polled = poll(&mut connection, task);
-        if polled.is_pending() && !is_draining && signal.as_mut().poll(task).is_ready() {
-            is_draining = true;
-            connection.graceful_shutdown();
-            polled = poll(&mut connection, task);
+    let (mut is_draining, mut is_blocked) = (false, false);
+    loop {
+        let mut was_polled = false;
+        let ended = poll_fn(|task| {
+            if std::mem::replace(&mut was_polled, true) {
+                return Poll::Ready(None);
+            }
+            turn.fetch_add(1, Relaxed);
+            is_blocked = is_blocked && !outbox.send(task);
+            let mut polled = poll(&mut connection, task);
+            if polled.is_pending() && !is_draining && signal.as_mut().poll(task).is_ready() {
+                is_draining = true;
+                connection.graceful_shutdown();
+                polled = poll(&mut connection, task);
+            }
+            match polled {
+                Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                Poll::Pending if is_blocked || outbox.is_empty() => Poll::Pending,
+                Poll::Pending => Poll::Ready(None),
+            }
+        })
+        .await;
+        if !is_blocked && !outbox.is_empty() {
+            together().await;
+            is_blocked = poll_fn(|task| Poll::Ready(!outbox.send(task))).await;
         }
-        outbox.send(task);
-        polled
-    })
-    .await
+        if let Some(ended) = ended {
+            return ended;
+        }
+    }
 }
 
 /// Has a stream polled once in a turn of its connection. One that wakes itself does so to be polled when what it said has left;

@@ -1,10 +1,10 @@
 //! HTTP/2 connections to providers.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::client::{self, Connection, SendRequest};
@@ -16,6 +16,7 @@ use crate::gathered::{Gathered, Outbox, gather};
 use crate::http::MAX_HEADER_LIST;
 use crate::http::request::RequestBody;
 use crate::http2::{Pipe, ReceiveError, Received, SEND_BUFFER, Switched};
+use crate::together::together;
 
 /// What one stream may have in flight towards us: 5 MB/s over 100 ms.
 const STREAM_WINDOW: u32 = 512 * 1024;
@@ -68,7 +69,7 @@ impl Requests {
             .handshake(io)
             .await?;
         let known = Arc::new(Known { is_closed: AtomicBool::new(false), streams: AtomicUsize::new(STREAMS) });
-        tokio::spawn(Driver { connection, outbox, has_waited: false, known: Arc::clone(&known) });
+        tokio::spawn(drive(connection, outbox, Arc::clone(&known)));
         Ok(Self { inner, known })
     }
 
@@ -133,31 +134,25 @@ impl Requests {
 }
 
 /// Drives a connection to its end. Errors are told to its requests.
-struct Driver<IO> {
-    connection: Connection<Gathered<IO>, Bytes>,
-    outbox: Outbox<IO>,
-    /// Whether the others had their turn since this was woken.
-    has_waited: bool,
-    known: Arc<Known>,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Who wakes this has a request to send, and others who are about to run have one as well: let them, and send all at once.
-        // tokio runs what was woken last first, but what wakes itself last.
-        if !std::mem::replace(&mut self.has_waited, true) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.has_waited = false;
-        let polled = Pin::new(&mut self.connection).poll(context);
-        self.outbox.send(context);
-        self.known.streams.store(self.connection.max_concurrent_send_streams(), Relaxed);
-        if polled.is_ready() {
-            self.known.is_closed.store(true, Relaxed);
-        }
-        polled.map(drop)
+async fn drive<IO>(mut connection: Connection<Gathered<IO>, Bytes>, outbox: Outbox<IO>, known: Arc<Known>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut is_open = true;
+    while is_open {
+        // Who wakes this has a request to send, and others who are about to run have one as well.
+        together().await;
+        let mut was_polled = false;
+        is_open = poll_fn(|context| {
+            if std::mem::replace(&mut was_polled, true) {
+                return Poll::Ready(true);
+            }
+            let polled = Pin::new(&mut connection).poll(context);
+            outbox.send(context);
+            known.streams.store(connection.max_concurrent_send_streams(), Relaxed);
+            polled.map(|_ended| false)
+        })
+        .await;
     }
+    known.is_closed.store(true, Relaxed);
 }

@@ -25,6 +25,7 @@ use crate::http::request::{DISCARDED, LARGEST, PAUSE};
 use crate::http::service::{self, Carried, Context};
 use crate::http::splice::{self, Candidate};
 use crate::observe::{Step, UpstreamEvent};
+use crate::together::together;
 use crate::upstream::{Direct, NotDirect, SendError};
 
 /// Bodies that are surely kept whole for a second attempt.
@@ -182,6 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 opened = true;
             }
             let (started, reused) = (Instant::now(), server.reused);
+            together().await;
             self.sending.begin(reused);
             let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
             let host = || Arc::clone(&context.target.host);
@@ -264,6 +266,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let drains = self.context.drain.is_draining() && !head.closes;
         let length = edit(&head, &mut bytes, drains);
         observer.took(Step::Response, answering.elapsed());
+        together().await;
         let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
         let end = pump.relay(bytes, length, head.body, remover).await;
         let server = pump.server;
