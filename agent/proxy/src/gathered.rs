@@ -49,32 +49,20 @@ pub(crate) fn gather<IO: AsyncWrite>(io: IO) -> (Gathered<IO>, Outbox<IO>) {
     (Gathered { shared: Arc::clone(&shared), is_vectored }, Outbox { shared })
 }
 
-impl<IO> Outbox<IO> {
-    /// Whether there is nothing to send.
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.shared.lock().is_unflushed
-    }
-}
-
 impl<IO: AsyncWrite + Unpin> Outbox<IO> {
-    /// Sends what was gathered, and says whether that was all. What cannot be sent yet is sent by a later call, for which `context` is
-    /// woken. An error is told to the one who speaks HTTP/2, and `context` is woken for that, too.
-    pub(crate) fn send(&self, context: &mut Context<'_>) -> bool {
+    /// Sends what was gathered. What cannot be sent yet is sent by a later call, for which `context` is woken. An error is
+    /// told to the one who speaks HTTP/2, and `context` is woken for that, too.
+    pub(crate) fn send(&self, context: &mut Context<'_>) {
         let mut shared = self.shared.lock();
         if !shared.is_unflushed {
-            return true;
+            return;
         }
-        match shared.poll_flush(context) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => {
-                shared.is_unflushed = false;
-                shared.gathered = BytesMut::new();
-                shared.failed = Some(error);
-                context.waker().wake_by_ref();
-            }
+        if let Poll::Ready(Err(error)) = shared.poll_flush(context) {
+            shared.is_unflushed = false;
+            shared.gathered = BytesMut::new();
+            shared.failed = Some(error);
+            context.waker().wake_by_ref();
         }
-        true
     }
 }
 

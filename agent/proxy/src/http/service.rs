@@ -184,9 +184,10 @@ pub(super) async fn serve(
     // A WebSocket without a client says nothing more.
     let draining = context.shared.draining.clone().filter(|_| call.api != Api::Unknown && !call.is_websocket);
     let source = outgoing.source.clone();
-    let sending = send(Arc::clone(&context), outgoing, candidate);
+    // Boxed where it is made: held here it would be part of this twice, and all of this is moved for each request.
+    let sending = Box::pin(send(Arc::clone(&context), outgoing, candidate));
     let ((answered, outgoing), open) = match draining {
-        Some(draining) => draining.wait(Box::pin(sending), open, source).await,
+        Some(draining) => draining.wait(sending, open, source).await,
         None => (sending.await, open),
     };
     match answered {

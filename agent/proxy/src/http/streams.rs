@@ -1,7 +1,8 @@
 //! A client's HTTP/2 connection. Its streams are served by the connection's own task, so that what they answer leaves in one
 //! write, and nobody is woken for it.
 
-use std::future::{Future as _, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,12 +21,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::relay::Switch;
+use super::response::ResponseBody;
 use super::service::{self, Context};
 use super::{CONNECTION_WINDOW, MAX_HEADER_LIST, STREAM_WINDOW, STREAMS};
 use crate::drain;
 use crate::gathered::gather;
 use crate::http2::{Pipe, Received, SEND_BUFFER, Switched};
-use crate::together::together;
 
 /// Serves it to its end, which is soon after `drain` begins.
 pub(super) async fn serve<IO>(io: IO, context: Arc<Context>, drain: drain::Watch) -> Result<(), h2::Error>
@@ -72,36 +73,19 @@ where
         }
     };
     let mut signal = pin!(drain.signaled());
-    let (mut is_draining, mut is_blocked) = (false, false);
-    loop {
-        let mut was_polled = false;
-        let ended = poll_fn(|task| {
-            if std::mem::replace(&mut was_polled, true) {
-                return Poll::Ready(None);
-            }
-            turn.fetch_add(1, Relaxed);
-            is_blocked = is_blocked && !outbox.send(task);
-            let mut polled = poll(&mut connection, task);
-            if polled.is_pending() && !is_draining && signal.as_mut().poll(task).is_ready() {
-                is_draining = true;
-                connection.graceful_shutdown();
-                polled = poll(&mut connection, task);
-            }
-            match polled {
-                Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                Poll::Pending if is_blocked || outbox.is_empty() => Poll::Pending,
-                Poll::Pending => Poll::Ready(None),
-            }
-        })
-        .await;
-        if !is_blocked && !outbox.is_empty() {
-            together().await;
-            is_blocked = poll_fn(|task| Poll::Ready(!outbox.send(task))).await;
+    let mut is_draining = false;
+    poll_fn(|task| {
+        turn.fetch_add(1, Relaxed);
+        let mut polled = poll(&mut connection, task);
+        if polled.is_pending() && !is_draining && signal.as_mut().poll(task).is_ready() {
+            is_draining = true;
+            connection.graceful_shutdown();
+            polled = poll(&mut connection, task);
         }
-        if let Some(ended) = ended {
-            return ended;
-        }
-    }
+        outbox.send(task);
+        polled
+    })
+    .await
 }
 
 /// Has a stream polled once in a turn of its connection. One that wakes itself does so to be polled when what it said has left;
@@ -124,12 +108,12 @@ impl Turns {
 }
 
 /// Serves one stream to its end, or until the client resets it.
-async fn exchange(
+fn exchange(
     context: Arc<Context>,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    mut turns: Turns,
-) {
+    respond: SendResponse<Bytes>,
+    turns: Turns,
+) -> impl Future<Output = ()> {
     let (head, stream) = request.into_parts();
     let (body, switch, waiting) = if head.method == Method::CONNECT {
         let (sender, switched) = oneshot::channel();
@@ -137,18 +121,30 @@ async fn exchange(
     } else {
         (Received::Http2(stream), None, None)
     };
-    let response = {
-        // Boxed: its KiB would be moved with this future into its place among the others.
-        let mut serving = Box::pin(service::serve(context, Request::from_parts(head, body), switch));
-        poll_fn(|task| {
-            ready!(turns.poll_next(task));
-            match serving.as_mut().poll(task) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
-                Poll::Pending => respond.poll_reset(task).map(|_reset| None),
-            }
-        })
-        .await
-    };
+    // Boxed, and what it takes is handed to it before there is a future: held there, it would be moved with that future into its place
+    // among the others.
+    let serving = Box::pin(service::serve(context, Request::from_parts(head, body), switch));
+    answer(serving, respond, turns, waiting)
+}
+
+/// Where a stream that wants to switch protocols is expected, and what comes on it.
+type Waiting = (oneshot::Sender<Switched>, RecvStream);
+
+async fn answer(
+    mut serving: Pin<Box<impl Future<Output = Result<Response<ResponseBody>, Infallible>>>>,
+    mut respond: SendResponse<Bytes>,
+    mut turns: Turns,
+    waiting: Option<Waiting>,
+) {
+    let response = poll_fn(|task| {
+        ready!(turns.poll_next(task));
+        match serving.as_mut().poll(task) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(task).map(|_reset| None),
+        }
+    })
+    .await;
+    drop(serving);
     let Some(response) = response else { return };
     let (head, body) = response.into_parts();
     let mut head = Response::from_parts(head, ());

@@ -1,6 +1,6 @@
 //! Sends a request, and repeats it where the provider has not acted on it, or a repeat does no harm (RFC 9110 § 9.2.2).
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +73,11 @@ impl Upstream {
             let request = outgoing.request(&lease, &target.host);
             let started = Instant::now();
             let within = self.inner.limits.resend_within;
-            let error = match outgoing.watch(within, lease.send(request)).await {
+            let sent = {
+                let sending = pin!(lease.send(request));
+                outgoing.watch(within, sending).await
+            };
+            let error = match sent {
                 Ok(response) => {
                     outgoing.source.forget_kept();
                     lease.heed(response.headers());
@@ -178,8 +182,8 @@ impl Inner {
 
 impl Outgoing {
     /// Waits for the response, and lets go of what was kept for a repeat when it is too late for one.
-    async fn watch<T>(&self, within: Duration, sending: impl Future<Output = T>) -> T {
-        let mut sending = pin!(sending);
+    /// `sending` is pinned, as it would be held twice: as it was handed in, and as it is awaited.
+    async fn watch<T>(&self, within: Duration, mut sending: Pin<&mut impl Future<Output = T>>) -> T {
         if let Ok(sent) = timeout(within, sending.as_mut()).await {
             return sent;
         }

@@ -266,7 +266,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let drains = self.context.drain.is_draining() && !head.closes;
         let length = edit(&head, &mut bytes, drains);
         observer.took(Step::Response, answering.elapsed());
-        together().await;
         let mut pump = Pump::new(self.client, server, &mut self.sending, &mut self.open);
         let end = pump.relay(bytes, length, head.body, remover).await;
         let server = pump.server;
