@@ -152,7 +152,9 @@ struct Run {
 impl Run {
     fn figure(&mut self, figure: &'static dyn Figure, contenders: &[&'static dyn Contender]) {
         let (effort, limit) = (self.effort, self.rounds);
-        let brief = self.brief && figure.name() != figure::ALL[0].name();
+        let is_first = figure.name() == figure::ALL[0].name();
+        let contenders: Vec<_> = contenders.iter().copied().filter(|one| is_first || !one.traits().h2_only).collect();
+        let brief = self.brief && !is_first;
         let rounds = |contender: &dyn Contender| {
             let left_out = brief && contender.traits().kind == Kind::Relay && contender.name() != BEST_RELAY;
             if left_out { 0 } else { figure.rounds(contender, effort).min(limit) }
@@ -162,7 +164,7 @@ impl Run {
             return;
         }
         self.tell(&format!("{}: {}", figure.name(), figure.about()));
-        let prepare = Prepare { stage: &self.stage, contenders, effort, samples: &self.report.samples };
+        let prepare = Prepare { stage: &self.stage, contenders: &contenders, effort, samples: &self.report.samples };
         match figure.prepare(&prepare) {
             Ok(samples) => self.report.samples.extend(samples),
             Err(error) => self.fail("preparation", figure, &error),
@@ -173,7 +175,7 @@ impl Run {
                 break;
             }
             self.noise();
-            for contender in contenders {
+            for contender in &contenders {
                 if number < rounds(*contender) && !self.is_hopeless(*contender, figure) {
                     self.round(figure, *contender, number);
                 }

@@ -22,9 +22,11 @@ use crate::stage::Stage;
 pub const ALL: &[&dyn Contender] = &[
     &direct::Direct,
     &tollgate::Tollgate,
-    &haproxy::Haproxy,
+    &haproxy::Haproxy { h2_throughout: false },
+    &haproxy::Haproxy { h2_throughout: true },
     &nginx::Nginx,
-    &envoy::Envoy,
+    &envoy::Envoy { h2_throughout: false },
+    &envoy::Envoy { h2_throughout: true },
     &mitmproxy::Mitmproxy,
     &litellm::Litellm,
     &tensorzero::Tensorzero,
@@ -64,8 +66,23 @@ pub struct Traits {
     pub client_h2: bool,
     /// Whether it passes streamed answers on.
     pub streams: bool,
+    /// Whether it is compared where clients speak HTTP/2, and nowhere else.
+    pub h2_only: bool,
     /// A mark for the table, where something else must be known of it. Empty: nothing.
     pub note: &'static str,
+}
+
+impl Traits {
+    /// Of one that does all that is asked of it, with TLS on both sides.
+    const fn of(kind: Kind) -> Self {
+        Self { kind, client_tls: true, upstream_tls: true, client_h2: true, streams: true, h2_only: false, note: "" }
+    }
+
+    /// Of a relay that can speak either protocol to the provider, whichever its clients speak. Tollgate speaks theirs.
+    const fn relay(h2_throughout: bool) -> Self {
+        let note = if h2_throughout { "HTTP/2 to the provider as well" } else { "HTTP/1.1 to the provider, always" };
+        Self { h2_only: h2_throughout, note, ..Self::of(Kind::Relay) }
+    }
 }
 
 /// What a contender is, to a user.

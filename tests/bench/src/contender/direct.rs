@@ -14,7 +14,7 @@ impl Contender for Direct {
     }
 
     fn traits(&self) -> Traits {
-        Traits { kind: Kind::Direct, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note: "" }
+        Traits::of(Kind::Direct)
     }
 
     fn version(&self) -> Result<String> {

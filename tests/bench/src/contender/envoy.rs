@@ -5,21 +5,24 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use super::{Contender, Kind, Running, Traits, rival};
+use super::{Contender, Running, Traits, rival};
 use crate::stage::{HOST, Stage};
 
 /// Envoy.
-pub(super) struct Envoy;
+pub(super) struct Envoy {
+    /// Whether it speaks HTTP/2 to the provider as well, which is what Tollgate does.
+    pub(super) h2_throughout: bool,
+}
 
 const ADDRESS: &str = "127.0.0.1:8445";
 
 impl Contender for Envoy {
     fn name(&self) -> &'static str {
-        "envoy"
+        if self.h2_throughout { "envoy-h2" } else { "envoy" }
     }
 
     fn traits(&self) -> Traits {
-        Traits { kind: Kind::Relay, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note: "" }
+        Traits::relay(self.h2_throughout)
     }
 
     fn version(&self) -> Result<String> {
@@ -39,6 +42,8 @@ impl Contender for Envoy {
                 ("upstream_ip", &stage.provider().ip()),
                 ("upstream_port", &stage.provider().port()),
                 ("host", &HOST),
+                ("alpn", &if self.h2_throughout { "h2" } else { "http/1.1" }),
+                ("protocol", &if self.h2_throughout { "http2_protocol_options" } else { "http_protocol_options" }),
             ],
         );
         let file = stage.file("envoy.yaml", &config)?;

@@ -8,7 +8,10 @@ use super::{Contender, Kind, Running, Traits, rival};
 use crate::stage::{BULK, HOST, Stage};
 
 /// HAProxy with TLS on both sides.
-pub(super) struct Haproxy;
+pub(super) struct Haproxy {
+    /// Whether it speaks HTTP/2 to the provider as well. It is not what its manual leads to, but what Tollgate does.
+    pub(super) h2_throughout: bool,
+}
 
 /// HAProxy in TCP mode, which leaves TLS to the two ends. It is none of [`super::ALL`]: only tunnels are compared with it.
 pub(super) struct HaproxyTcp;
@@ -18,11 +21,11 @@ const TCP_ADDRESS: &str = "127.0.0.1:8442";
 
 impl Contender for Haproxy {
     fn name(&self) -> &'static str {
-        "haproxy"
+        if self.h2_throughout { "haproxy-h2" } else { "haproxy" }
     }
 
     fn traits(&self) -> Traits {
-        Traits { kind: Kind::Relay, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note: "" }
+        Traits::relay(self.h2_throughout)
     }
 
     fn version(&self) -> Result<String> {
@@ -38,6 +41,7 @@ impl Contender for Haproxy {
                 ("root", &stage.root().display()),
                 ("upstream", &stage.provider()),
                 ("host", &HOST),
+                ("alpn", &if self.h2_throughout { "h2" } else { "http/1.1" }),
             ],
         );
         start(stage, self.name(), ADDRESS, &config)
@@ -51,11 +55,11 @@ impl Contender for HaproxyTcp {
 
     fn traits(&self) -> Traits {
         let note = "relays bytes; TLS is the two ends' own";
-        Traits { kind: Kind::Relay, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note }
+        Traits { note, ..Traits::of(Kind::Relay) }
     }
 
     fn version(&self) -> Result<String> {
-        Haproxy.version()
+        rival::version("haproxy", "-v")
     }
 
     fn start(&self, stage: &Stage) -> Result<Running> {

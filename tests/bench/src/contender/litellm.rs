@@ -19,7 +19,7 @@ impl Contender for Litellm {
 
     fn traits(&self) -> Traits {
         let note = "no database, no key check";
-        Traits { kind: Kind::Gateway, client_tls: true, upstream_tls: true, client_h2: false, streams: true, note }
+        Traits { client_h2: false, note, ..Traits::of(Kind::Gateway) }
     }
 
     fn version(&self) -> Result<String> {

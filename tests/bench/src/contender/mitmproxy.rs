@@ -30,7 +30,7 @@ impl Contender for Mitmproxy {
 
     fn traits(&self) -> Traits {
         let note = "by its eBPF mode, --mode local";
-        Traits { kind: Kind::Interceptor, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note }
+        Traits { note, ..Traits::of(Kind::Interceptor) }
     }
 
     fn version(&self) -> Result<String> {

@@ -18,8 +18,8 @@ impl Contender for Nginx {
     }
 
     fn traits(&self) -> Traits {
-        let note = "proxy_buffering off, as streamed answers need it";
-        Traits { kind: Kind::Relay, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note }
+        let note = "proxy_buffering off, as streamed answers need it; HTTP/1.1 to the provider, which is all that it speaks there";
+        Traits { note, ..Traits::of(Kind::Relay) }
     }
 
     fn version(&self) -> Result<String> {

@@ -21,7 +21,7 @@ impl Contender for Portkey {
 
     fn traits(&self) -> Traits {
         let note = "streamed requests get status 500";
-        Traits { kind: Kind::Gateway, client_tls: false, upstream_tls: true, client_h2: false, streams: false, note }
+        Traits { client_tls: false, client_h2: false, streams: false, note, ..Traits::of(Kind::Gateway) }
     }
 
     fn version(&self) -> Result<String> {

@@ -22,7 +22,7 @@ impl Contender for Tensorzero {
 
     fn traits(&self) -> Traits {
         let note = "its records switched off";
-        Traits { kind: Kind::Gateway, client_tls: false, upstream_tls: true, client_h2: false, streams: true, note }
+        Traits { client_tls: false, client_h2: false, note, ..Traits::of(Kind::Gateway) }
     }
 
     fn version(&self) -> Result<String> {

@@ -24,7 +24,7 @@ impl Contender for Tollgate {
     }
 
     fn traits(&self) -> Traits {
-        Traits { kind: Kind::Ours, client_tls: true, upstream_tls: true, client_h2: true, streams: true, note: "" }
+        Traits::of(Kind::Ours)
     }
 
     fn version(&self) -> Result<String> {

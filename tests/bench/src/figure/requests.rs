@@ -65,7 +65,8 @@ impl Figure for Requests {
         let mut samples = Vec::new();
         for case in CASES
             .iter()
-            .filter(|case| ((all && round.number < ROUNDS_OF_ALL) || case.core) && (traits.client_h2 || !case.h2))
+            .filter(|case| (all && round.number < ROUNDS_OF_ALL) || case.core)
+            .filter(|case| if case.h2 { traits.client_h2 } else { !traits.h2_only })
         {
             let outcome = saturate(round, &target, case)?;
             samples.push(round.sample("requests a second", case.name, Unit::PerSecond, outcome.rate));
