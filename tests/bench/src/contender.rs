@@ -66,7 +66,7 @@ pub struct Traits {
     pub client_h2: bool,
     /// Whether it passes streamed answers on.
     pub streams: bool,
-    /// Whether it is compared where clients speak HTTP/2, and nowhere else.
+    /// Whether it is compared in requests over HTTP/2, and in nothing else.
     pub h2_only: bool,
     /// A mark for the table, where something else must be known of it. Empty: nothing.
     pub note: &'static str,

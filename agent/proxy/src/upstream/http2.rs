@@ -11,12 +11,12 @@ use h2::client::{self, Connection, SendRequest};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
 
 use crate::gathered::{Gathered, Outbox, gather};
 use crate::http::MAX_HEADER_LIST;
 use crate::http::request::RequestBody;
 use crate::http2::{Pipe, ReceiveError, Received, SEND_BUFFER, Switched};
-use crate::together::together;
 
 /// What one stream may have in flight towards us: 5 MB/s over 100 ms.
 const STREAM_WINDOW: u32 = 512 * 1024;
@@ -140,8 +140,8 @@ where
 {
     let mut is_open = true;
     while is_open {
-        // Who wakes this has a request to send, and others who are about to run have one as well.
-        together().await;
+        // Who wakes this has a request to send, and others who are about to run have one as well: let them, and send all at once.
+        yield_now().await;
         let mut was_polled = false;
         is_open = poll_fn(|context| {
             if std::mem::replace(&mut was_polled, true) {
