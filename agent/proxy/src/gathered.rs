@@ -33,7 +33,7 @@ pub(crate) struct Outbox<IO> {
 struct Shared<IO> {
     io: IO,
     gathered: BytesMut,
-    /// How much was gathered the last time. As much is made room for at once, and not piece by piece.
+    /// How much there was to send the last time. As much is made room for at once, and not piece by piece.
     last: usize,
     /// Something was written since the connection was flushed.
     is_unflushed: bool,

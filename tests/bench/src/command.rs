@@ -161,6 +161,9 @@ impl Run {
         };
         let most = contenders.iter().map(|contender| rounds(*contender)).max().unwrap_or_default();
         if most == 0 {
+            if contenders.is_empty() {
+                self.tell(&format!("{}: none of these contenders takes part in it", figure.name()));
+            }
             return;
         }
         self.tell(&format!("{}: {}", figure.name(), figure.about()));

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tollgate_ledger::Outcome;
 use tollgate_proxy::observe::UpstreamEvent;
 use tollgate_proxy::upstream::Limits;
@@ -53,6 +53,10 @@ async fn frames(body: &mut h2::RecvStream) -> Vec<Bytes> {
 
 fn get(path: &str) -> Request<Empty<Bytes>> {
     Request::get(https(path)).body(Empty::new()).expect("a request")
+}
+
+fn post(path: &str, body: &str) -> Request<Full<Bytes>> {
+    Request::post(https(path)).body(full(body.to_owned())).expect("a request")
 }
 
 /// Names and values in the order they arrived.
@@ -384,6 +388,137 @@ async fn after_goaway_streams_finish_and_new_requests_go_elsewhere() {
     go.send_replace(true);
     assert_eq!(text(body).await, "last");
     assert!(rig.recorder.records(21).await.iter().all(|record| record.outcome == Outcome::Completed));
+}
+
+#[tokio::test]
+async fn a_request_that_meets_one_closing_connection_after_the_other_is_answered() {
+    const CONNECTIONS: usize = 5;
+    let site = Site::new().await;
+    let limits = Limits { streams_per_connection: 2, ..Limits::default() };
+    let rig = Rig::with(&site, site.address(), limits, Vec::new());
+    let (go, gone) = tokio::sync::watch::channel(false);
+    site.serve(&["h2"], move |index, stream| {
+        let mut gone = gone.clone();
+        async move {
+            if index >= CONNECTIONS {
+                return echo(stream, 100).await;
+            }
+            let mut connection = accept(stream).await;
+            let mut held = Vec::new();
+            let mut is_closing = false;
+            loop {
+                tokio::select! {
+                    // One of two is held, so that the connection is in use and has room for another.
+                    next = connection.accept() => match next {
+                        Some(Ok((request, respond))) if request.uri().path() == "/hold" => held.push(respond),
+                        Some(Ok((request, respond))) => drop(tokio::spawn(send_back(request, respond))),
+                        _ => return,
+                    },
+                    _ = gone.wait_for(|gone| *gone), if !is_closing => {
+                        connection.graceful_shutdown();
+                        is_closing = true;
+                    }
+                }
+            }
+        }
+    });
+    let mut client = rig.http2().await;
+    let mut held = Vec::new();
+    for count in 1..=CONNECTIONS {
+        for _ in 0..2 {
+            let mut client = client.clone();
+            held.push(tokio::spawn(async move { client.send_request(post("/hold", "")).await }));
+        }
+        rig.recorder.event(UpstreamEvent::Connected { http2: true }, count).await;
+        while rig.recorder.opened() < 2 * count {
+            tokio::task::yield_now().await;
+        }
+    }
+    // The second of each pair leaves.
+    for second in held.iter().skip(1).step_by(2) {
+        second.abort();
+    }
+    rig.recorder.records(CONNECTIONS).await;
+    go.send_replace(true);
+    // Whenever they arrive at the proxy, no request is lost to them.
+    for index in 0..20 {
+        let request = post("/", &index.to_string());
+        let response = patiently(client.send_request(request)).await.expect("answered");
+        assert_eq!((response.status(), text(response.into_body()).await), (StatusCode::OK, index.to_string()));
+    }
+}
+
+/// Opens the other end's window, which was closed, once it is told to.
+async fn open_late<T>(
+    connection: &mut h2::client::Connection<T, Bytes>,
+    open: oneshot::Receiver<()>,
+) -> Result<(), h2::Error>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    tokio::select! {
+        ended = &mut *connection => return ended,
+        opened = open => opened.expect("the test says when"),
+    }
+    connection.set_initial_window_size(65_535)?;
+    connection.await
+}
+
+#[tokio::test]
+async fn an_answer_in_one_piece_waits_for_a_client_that_has_no_room_yet() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    let body: String = "0123456789".repeat(500);
+    let answer_with = Bytes::from(body.clone());
+    site.serve(&["h2"], move |_, stream| {
+        let body = answer_with.clone();
+        async move {
+            let each = move |_, mut respond: h2::server::SendResponse<Bytes>| {
+                let body = body.clone();
+                async move {
+                    let mut sending = respond.send_response(Response::new(()), false).expect("open");
+                    sending.send_data(body, true).expect("open");
+                }
+            };
+            answer(accept(stream).await, each).await;
+        }
+    });
+    let (stream, _) = rig.client(true).await;
+    let handshake = h2::client::Builder::new().initial_window_size(0).handshake(stream);
+    let (mut requests, mut connection) = handshake.await.expect("the proxy speaks HTTP/2");
+    let (open, opened) = oneshot::channel();
+    tokio::spawn(async move { drop(open_late(&mut connection, opened).await) });
+    let request = Request::get(https("/")).body(()).expect("a request");
+    let (response, _) = requests.send_request(request, true).expect("open");
+    let mut answer = patiently(response).await.expect("its head").into_body();
+    // The proxy is done with it, and holds nothing of it but what HTTP/2 does.
+    assert_eq!(rig.recorder.record().await.outcome, Outcome::Completed);
+    open.send(()).expect("the connection lasts");
+    assert_eq!(patiently(frames(&mut answer)).await.concat(), body.as_bytes());
+}
+
+#[tokio::test]
+async fn a_request_in_one_piece_waits_for_a_provider_that_has_no_room_yet() {
+    let site = Site::new().await;
+    let rig = Rig::new(&site);
+    site.serve(&["h2"], |_, stream| async move {
+        let handshake = h2::server::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream);
+        let mut connection = handshake.await.expect("the proxy speaks HTTP/2");
+        // By the second request, it knows the settings and has said so.
+        let (_, mut first) = connection.accept().await.expect("a request").expect("its head");
+        first.send_response(Response::new(()), true).expect("open");
+        let (request, respond) = connection.accept().await.expect("a request").expect("its head");
+        connection.set_initial_window_size(65_535).expect("open");
+        tokio::spawn(send_back(request, respond));
+        // Driven to its end.
+        while connection.accept().await.is_some() {}
+    });
+    let mut client = rig.http2().await;
+    patiently(client.send_request(post("/", ""))).await.expect("answered");
+    let body = "0123456789".repeat(500);
+    let response = patiently(client.send_request(post("/", &body))).await.expect("answered");
+    assert_eq!(text(response.into_body()).await, body);
+    assert!(rig.recorder.records(2).await.iter().all(|record| record.outcome == Outcome::Completed));
 }
 
 #[tokio::test]

@@ -357,34 +357,28 @@ async fn large_bodies_are_edited_up_to_a_bound_and_pass_beyond_it() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_byte_by_byte_is_edited() {
-    let site = Site::new().await;
-    let rig = Rig::new(&site);
-    let mut arrivals = provider(site, &["http/1.1"]);
-    let (mut client, _) = rig.client(false).await;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nConnection: close\r\n";
-    say(&mut client, format!("{head}Content-Length: {}\r\n\r\n", UNASKED.len())).await;
-    for byte in UNASKED.as_bytes() {
-        say(&mut client, [*byte]).await;
-        tokio::task::yield_now().await;
+async fn a_body_that_comes_byte_by_byte_or_in_chunks_of_one_is_edited() {
+    let bytes: Vec<_> = UNASKED.chars().map(String::from).collect();
+    let chunks: Vec<_> = UNASKED.chars().map(|character| format!("1\r\n{character}\r\n")).collect();
+    for (framing, pieces) in [
+        (format!("Content-Length: {}", UNASKED.len()), bytes),
+        // All at once.
+        ("Transfer-Encoding: chunked".to_owned(), vec![chunks.concat() + "0\r\n\r\n"]),
+    ] {
+        let site = Site::new().await;
+        let rig = Rig::new(&site);
+        let mut arrivals = provider(site, &["http/1.1"]);
+        let (mut client, _) = rig.client(false).await;
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nConnection: close\r\n";
+        say(&mut client, format!("{head}{framing}\r\n\r\n")).await;
+        for piece in pieces {
+            say(&mut client, piece).await;
+            tokio::task::yield_now().await;
+        }
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{framing}");
+        assert_eq!(arrivals.recv().await.expect("it arrived").body, ASKED, "{framing}");
     }
-    let answer = read_to_end(&mut client).await;
-    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
-    assert_eq!(arrivals.recv().await.expect("it arrived").body, ASKED);
-}
-
-#[tokio::test]
-async fn a_body_in_chunks_of_a_byte_that_come_at_once_is_edited() {
-    let site = Site::new().await;
-    let rig = Rig::new(&site);
-    let mut arrivals = provider(site, &["http/1.1"]);
-    let (mut client, _) = rig.client(false).await;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nConnection: close\r\n";
-    let chunks = UNASKED.chars().fold(String::new(), |chunks, character| chunks + &format!("1\r\n{character}\r\n"));
-    say(&mut client, format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")).await;
-    let answer = read_to_end(&mut client).await;
-    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
-    assert_eq!(arrivals.recv().await.expect("it arrived").body, ASKED);
 }
 
 /// It may wait for an answer to what it has sent.

@@ -18,7 +18,7 @@ impl Contender for Nginx {
     }
 
     fn traits(&self) -> Traits {
-        let note = "proxy_buffering off, as streamed answers need it; HTTP/1.1 to the provider, which is all that it speaks there";
+        let note = "proxy_buffering off, as streamed answers need it; HTTP/1.1 to the provider, always";
         Traits { note, ..Traits::of(Kind::Relay) }
     }
 

@@ -2,18 +2,14 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
-use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tollgate_llm::{Edits, RequestFacts, RequestMeter, Splicer, mentions_stream};
 
-use super::{BodyError, Keep, RequestSource, State};
+use super::{Keep, RequestSource, State};
 use crate::admit::Unreadable;
 
 /// The largest body that is collected. Those with images in them are larger, and go on as they come.
@@ -151,7 +147,8 @@ impl RequestSource {
         self.state.lock().keep = Keep::Collected;
         let mut collecting = Collecting::new(terms, budget);
         let collection = loop {
-            match self.next(terms.pause).await {
+            let next = poll_fn(|context| self.state.lock().poll_client(context));
+            match timeout(terms.pause, next).await {
                 Ok(Some(Ok(frame))) => {
                     // Trailers are kept with the state.
                     let Ok(data) = frame.into_data() else { break Collection::Whole(None) };
@@ -173,16 +170,6 @@ impl RequestSource {
             Collection::Whole(splicer.and_then(Splicer::finish).map(Edits::from))
         } else {
             collection
-        }
-    }
-
-    /// What the client sends next, if it does not pause for too long.
-    async fn next(&self, pause: Duration) -> Result<Option<Result<Frame<Bytes>, BodyError>>, Elapsed> {
-        let mut next = poll_fn(|context| self.state.lock().poll_client(context));
-        // What is here needs no clock.
-        match poll_fn(|context| Poll::Ready(next.poll_unpin(context))).await {
-            Poll::Ready(next) => Ok(next),
-            Poll::Pending => timeout(pause, next).await,
         }
     }
 
